@@ -1,0 +1,79 @@
+"""`jcs VERB`: looks the verb up, parses its flags and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from absl import flags, logging
+
+from jcs_jax.errors import InputError
+
+# Verb -> one line for `jcs --help`. Each is a module under jcs_jax.commands with USAGE, define_flags and run.
+VERBS = {
+    "demo": "train the tiny network on a synthetic phantom and diagnose it",
+    "prepare": "build a data set from files you have",
+    "train": "train from a config file",
+    "evaluate": "measure a checkpoint on prepared data",
+    "diagnose": "class probability, mask and activation map for CT slices",
+    "convert": "read released PyTorch weights into a checkpoint",
+}
+DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
+RESEARCH_USE = "Research use only: not a medical device."
+
+
+def _overview() -> str:
+    verbs = "\n".join(f"  {verb:<10}{line}" for verb, line in VERBS.items())
+    return f"usage: jcs VERB [--flags] [arguments]\n\n{verbs}\n\njcs VERB --help shows a verb's flags. {RESEARCH_USE}\n"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one verb.
+
+    Args:
+      argv: the arguments after the program's name.
+
+    Returns:
+      The exit code: 0 done, 1 some case failed, 2 bad usage or bad input.
+    """
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return DONE if argv else BAD_INPUT
+    verb, *rest = argv
+    if verb not in VERBS:
+        sys.stderr.write(f"jcs: unknown verb '{verb}'; choose one of {', '.join(VERBS)}\n")
+        return BAD_INPUT
+    command = importlib.import_module(f"jcs_jax.commands.{verb}")
+    values = flags.FlagValues()
+    flags.DEFINE_bool("debug", False, "Show the whole traceback of an error.", flag_values=values)
+    command.define_flags(values)
+    if any(argument in ("-h", "--help") for argument in rest):
+        sys.stdout.write(f"{command.USAGE}\n\n{values.main_module_help() or values.get_help()}\n{RESEARCH_USE}\n")
+        return DONE
+    debug = "--debug" in rest
+    try:
+        positional = values([f"jcs {verb}", *rest])[1:]
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS(["jcs"])  # Grain and Orbax read flags of their own
+        logging.use_absl_handler()
+        return command.run(values, positional)
+    except (InputError, flags.Error) as error:
+        if debug:
+            raise
+        sys.stderr.write(f"jcs {verb}: {' '.join(str(error).split())}\n")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write(f"jcs {verb}: stopped by the user\n")
+        return SOME_FAILED
+    except Exception as error:  # the last door: no traceback without --debug
+        if debug:
+            raise
+        message = " ".join(str(error).split())[:500]
+        sys.stderr.write(f"jcs {verb}: unexpected {type(error).__name__}: {message} (--debug shows where)\n")
+        return SOME_FAILED
+
+
+def console_main() -> None:
+    """The entry point of the installed `jcs` script."""
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Slices and masks on their way to a network: sources, splits, augmentation, batches."""

@@ -1,0 +1,39 @@
+"""What every JCS network returns."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import flax.struct
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jcs_jax.nn.layers import Style
+
+
+@flax.struct.dataclass
+class ModelOutput:
+    """Logits and named feature maps.
+
+    Attributes:
+      class_logits: (N, 2), uninfected and infected; None if the network doesn't classify.
+      side_logits: (N, H, W, 5) at the size of the network's input; map 0 is the answer, 1-4 are for deep
+        supervision. None if the network doesn't segment.
+      intermediates: feature maps by name: `vgg.stage1`.., `res2net.stage0`.., `fused.stage1`..,
+        `context.stage5`, `context.stage6`, `decoder.level1`.., and `class_features`, the map that is pooled
+        into the class logits.
+    """
+
+    class_logits: Float[Array, "n 2"] | None
+    side_logits: Float[Array, "n h w 5"] | None
+    intermediates: dict[str, Float[Array, "n h2 w2 c"]]
+
+
+def named(prefix: str, maps: dict[str, Array]) -> dict[str, Array]:
+    """The same maps under `prefix.name`."""
+    return {f"{prefix}.{name}": value for name, value in maps.items()}
+
+
+def pooled_class_logits(features: Float[Array, "n h w c"], classes: int, style: Style) -> Float[Array, "n k"]:
+    """Global average pool and a bias-free Dense layer `class_head`; to be called inside a compact module."""
+    pooled = jnp.mean(features, axis=(1, 2))
+    return nn.Dense(classes, use_bias=False, name="class_head", **style.dtypes)(pooled)

@@ -1,0 +1,173 @@
+"""The smallest pieces: normalisation, convolution with norm and ReLU, squeeze-and-excite, resizing."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+NormKind = Literal["none", "frozen", "fixed_statistics", "batch", "group"]
+MAX_GROUPS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """What every block of a network shares.
+
+    Attributes:
+      norm: `frozen` (all four vectors constant, no epsilon: imported weights), `fixed_statistics` (batch norm
+        whose scale and bias learn but whose statistics don't move), `batch`, `group`, or `none`.
+      dtype: of the computation; None takes it from inputs and parameters.
+      param_dtype: of the parameters.
+    """
+
+    norm: NormKind = "frozen"
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def with_norm(self, norm: NormKind) -> Style:
+        """The same style with another normalisation."""
+        return dataclasses.replace(self, norm=norm)
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """Keyword arguments for Flax's own modules."""
+        return {"dtype": self.dtype, "param_dtype": self.param_dtype}
+
+
+class FrozenBatchNorm(nn.Module):
+    """Batch norm with all four vectors constant and, as in the reference, no epsilon.
+
+    y = x * scale / sqrt(var) + bias - mean * scale / sqrt(var). The vectors live in the `batch_stats`
+    collection, so that no optimiser sees them.
+    """
+
+    style: Style = Style()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
+        shape, dtype = (x.shape[-1],), self.style.param_dtype
+        scale = self.variable("batch_stats", "scale", jnp.ones, shape, dtype).value
+        bias = self.variable("batch_stats", "bias", jnp.zeros, shape, dtype).value
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, dtype).value
+        var = self.variable("batch_stats", "var", jnp.ones, shape, dtype).value
+        factor = scale * jax.lax.rsqrt(var)
+        dtype = self.style.dtype or jnp.result_type(x.dtype, factor.dtype)
+        return x.astype(dtype) * factor.astype(dtype) + (bias - mean * factor).astype(dtype)
+
+
+class Norm(nn.Module):
+    """The normalisation that the style asks for; parameters of `batch` and `group` in Flax's own names."""
+
+    style: Style = Style()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... c"], *, train: bool = False) -> Float[Array, "... c"]:
+        kind, dtypes = self.style.norm, self.style.dtypes
+        if kind == "none":
+            return x
+        layer: nn.Module
+        if kind == "frozen":
+            layer = FrozenBatchNorm(style=self.style)
+        elif kind == "group":
+            layer = nn.GroupNorm(num_groups=math.gcd(x.shape[-1], MAX_GROUPS), epsilon=1e-5, **dtypes)
+        elif kind in ("batch", "fixed_statistics"):
+            fixed = kind == "fixed_statistics" or not train
+            layer = nn.BatchNorm(use_running_average=fixed, momentum=0.9, epsilon=1e-5, **dtypes)
+        else:
+            raise ValueError(f"norm is none, frozen, fixed_statistics, batch or group, not {kind!r}")
+        nn.share_scope(self, layer)
+        return layer(x)
+
+
+class Conv(nn.Module):
+    """A convolution padded as PyTorch pads it: `dilation * (kernel // 2)` zeros on every side.
+
+    Attributes:
+      features: output channels.
+      kernel: side of the square kernel, odd.
+      stride: of both axes.
+      dilation: of both axes.
+      use_bias: adds a bias per channel.
+      style: dtypes; its norm is not used here.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    dilation: int = 1
+    use_bias: bool = True
+    style: Style = Style()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        padding = self.dilation * (self.kernel // 2)
+        conv = nn.Conv(
+            self.features,
+            (self.kernel, self.kernel),
+            strides=self.stride,
+            padding=[(padding, padding)] * 2,
+            kernel_dilation=self.dilation,
+            use_bias=self.use_bias,
+            kernel_init=nn.initializers.he_normal(),
+            **self.style.dtypes,
+        )
+        nn.share_scope(self, conv)
+        return conv(x)
+
+
+class ConvNormAct(nn.Module):
+    """Convolution, norm, ReLU ("CBR" in the reference's description).
+
+    Attributes:
+      features: output channels.
+      kernel: side of the square kernel.
+      style: norm and dtypes; with norm `none` this is convolution and ReLU.
+    """
+
+    features: int
+    kernel: int = 3
+    style: Style = Style()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"], *, train: bool = False) -> Float[Array, "n h w d"]:
+        x = Conv(self.features, self.kernel, style=self.style, name="conv")(x)
+        x = Norm(style=self.style, name="norm")(x, train=train)
+        return nn.relu(x)
+
+
+class SqueezeExcite(nn.Module):
+    """Weighs channels by what the whole picture holds: pool, Dense, ReLU, Dense, sigmoid, multiply.
+
+    Attributes:
+      bottleneck: units between the two Dense layers.
+      style: dtypes.
+    """
+
+    bottleneck: int
+    style: Style = Style()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        weights = jnp.mean(x, axis=(1, 2))
+        weights = nn.relu(nn.Dense(self.bottleneck, name="reduce", **self.style.dtypes)(weights))
+        weights = nn.sigmoid(nn.Dense(x.shape[-1], name="expand", **self.style.dtypes)(weights))
+        return x * weights[:, jnp.newaxis, jnp.newaxis, :]
+
+
+def resize_bilinear(x: Float[Array, "n h w c"], size: Sequence[int]) -> Float[Array, "n h2 w2 c"]:
+    """Resizes to `size` = (height, width), bilinear with half-pixel centres and no antialiasing, both ways."""
+    if x.shape[1:3] == tuple(size):
+        return x
+    return jax.image.resize(x, (x.shape[0], *size, x.shape[3]), method="bilinear", antialias=False)
+
+
+def max_pool_2x2(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
+    """Maximum over 2 x 2 windows; an odd last row or column is dropped."""
+    return nn.max_pool(x, (2, 2), strides=(2, 2))

@@ -1,0 +1,1 @@
+"""Functional training: pure steps over a plain state."""

@@ -1,0 +1,64 @@
+"""Every option of a training run with its default; experiments change what they need."""
+
+from __future__ import annotations
+
+import ml_collections
+import optax
+
+from jcs_jax.errors import InputError
+from jcs_jax.training import optimizers
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Options of `jcs train`; the comments are their documentation."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0  # of initialisation, order and augmentation
+    config.steps = 1000
+    config.batch_size = 8
+    config.log_every = 20  # steps
+
+    config.model = ml_collections.ConfigDict()
+    config.model.name = "joint_tiny"  # a preset's name
+    config.model.options = ml_collections.ConfigDict(convert_dict=False)  # module arguments over the preset's
+    config.model.input_size = 0  # side in pixels; 0 keeps the preset's
+
+    config.data = ml_collections.ConfigDict()
+    config.data.data_dir = "data"  # where `jcs prepare` wrote
+    config.data.dataset = "chest_phantom"  # NAME or NAME/CONFIG
+    config.data.train_split = "train"  # parts join with +
+    config.data.eval_split = ""  # measured at the end, never chosen on; empty for none
+    config.data.augment = "modern"  # none, reference or modern
+    config.data.threads = 2  # that decode and augment ahead
+
+    config.loss = ml_collections.ConfigDict()
+    config.loss.segmentation = "per_image"  # or reference: Dice over the whole batch
+    config.loss.segmentation_weight = 1.0
+    config.loss.classification_weight = 1.0
+    config.loss.label_smoothing = 0.0
+
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.name = "modern"  # AdamW and cosine; or reference: Adam with coupled L2 and poly decay
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.weight_decay = 1e-4
+    config.optimizer.warmup_steps = 50  # modern only
+    config.optimizer.clip_norm = 1.0  # modern only
+    config.optimizer.ema_decay = 0.99
+    return config
+
+
+def create_schedule(config: ml_collections.ConfigDict, steps_per_epoch: int) -> optax.Schedule:
+    """The learning rate of each step that the config asks for."""
+    options = config.optimizer
+    if options.name == "reference":
+        return optimizers.reference_schedule(options.learning_rate, config.steps, steps_per_epoch)
+    if options.name == "modern":
+        return optimizers.modern_schedule(options.learning_rate, config.steps, options.warmup_steps)
+    raise InputError(f"config.optimizer.name is modern or reference, not {options.name!r}")
+
+
+def create_optimizer(config: ml_collections.ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """The optimiser that the config asks for."""
+    options = config.optimizer
+    if options.name == "reference":
+        return optimizers.reference_optimizer(schedule, options.weight_decay)
+    return optimizers.modern_optimizer(schedule, options.weight_decay, options.clip_norm)

@@ -1,0 +1,121 @@
+"""The training run, top to bottom."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+import jcs_jax
+from jcs_jax.checkpoints import save_model
+from jcs_jax.data.examples import Source
+from jcs_jax.data.pipeline import training_batches
+from jcs_jax.errors import InputError
+from jcs_jax.models.presets import Preset, build, get_preset
+from jcs_jax.training.config import create_optimizer, create_schedule
+from jcs_jax.training.progress import Progress
+from jcs_jax.training.state import TrainState, create_state
+from jcs_jax.training.steps import Objective, make_train_step
+
+
+def preset_of(config: ml_collections.ConfigDict) -> Preset:
+    """The preset that a config trains, with its options and input size."""
+    try:
+        preset = get_preset(config.model.name)
+        options = {**preset.options, **dict(config.model.options)}
+        size = config.model.input_size
+        preprocessing = preset.preprocessing
+        if size:
+            preprocessing = dataclasses.replace(preprocessing, size=(size, size))
+        preset = dataclasses.replace(preset, options=options, preprocessing=preprocessing)
+        build(preset)
+    except ValueError as error:
+        raise InputError(f"config.model: {error}") from error
+    return preset
+
+
+def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> tuple[TrainState, Preset]:
+    """Trains a network and leaves it in `workdir/model`.
+
+    Args:
+      config: as `default_config`.
+      workdir: gets config.json, metrics.jsonl and, at the end, the model folder.
+      source: training examples; a prepared data set or an `ArraySource`.
+
+    Returns:
+      Final state, and the preset of the trained network.
+
+    Raises:
+      InputError: for a config that can't be run.
+      FloatingPointError: when the loss is no longer finite; the message says at which step.
+    """
+    preset = preset_of(config)
+    model = build(preset)
+    steps_per_epoch = max(1, len(source) // config.batch_size)
+    schedule = create_schedule(config, steps_per_epoch)
+    optimizer = create_optimizer(config, schedule)
+    objective = Objective(**config.loss)
+    step_fn = make_train_step(model, optimizer, objective, ema_decay=config.optimizer.ema_decay)
+    state = create_state(model, optimizer, seed=config.seed, input_size=preset.preprocessing.size)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    logging.info("%s: %.2f M parameters; %d examples to train on", preset.name, parameters / 1e6, len(source))
+
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
+    batches = training_batches(
+        source,
+        preset.preprocessing,
+        augment=config.data.augment,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        steps=config.steps,
+        threads=config.data.threads,
+    )
+    started = time.monotonic()
+    with (
+        (workdir / "metrics.jsonl").open("w", encoding="utf-8") as log,
+        Progress(config.steps, config.batch_size) as progress,
+    ):
+        for step, batch in enumerate(batches, start=1):
+            state, metrics = step_fn(state, batch)
+            if step % config.log_every == 0 or step == config.steps:
+                values = {key: float(value) for key, value in metrics.items()}
+                _check_finite(values, step)
+                values |= {"learning_rate": float(schedule(step - 1)), "seconds": time.monotonic() - started}
+                log.write(json.dumps({"step": step, **values}) + "\n")
+                log.flush()
+                progress.report(step, values)
+    minutes = (time.monotonic() - started) / 60
+    save_model(
+        workdir / "model",
+        jax.tree.map(np.asarray, state.inference_variables()),
+        preset,
+        provenance=provenance(config, source, minutes),
+    )
+    return state, preset
+
+
+def provenance(config: ml_collections.ConfigDict, source: Source, minutes: float) -> dict[str, Any]:
+    """What a model folder says about how it was trained."""
+    return {
+        "trained_by": f"jcs_jax {jcs_jax.__version__}",
+        "config": json.loads(config.to_json_best_effort()),
+        "examples": len(source),
+        "data": dict(source.info),
+        "minutes": round(minutes, 2),
+    }
+
+
+def _check_finite(values: dict[str, float], step: int) -> None:
+    bad = [key for key, value in values.items() if not np.isfinite(value)]
+    if bad:
+        raise FloatingPointError(
+            f"{', '.join(bad)} not finite at step {step}; lower config.optimizer.learning_rate or check the data"
+        )

@@ -1,0 +1,70 @@
+"""What a training run carries from step to step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a step reads and replaces, as a pytree.
+
+    Attributes:
+      step: int32 scalar, steps taken.
+      params: what the optimiser moves.
+      batch_stats: running statistics and frozen norms; empty for group norm.
+      opt_state: of the optimiser.
+      ema_params: exponential moving average of `params`.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema_params: Any
+
+    def inference_variables(self) -> dict[str, Any]:
+        """Averaged parameters with the current statistics, for `model.apply`."""
+        return {"params": self.ema_params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    input_size: tuple[int, int],
+) -> TrainState:
+    """Initial state of a run.
+
+    Args:
+      model: network.
+      optimizer: its state is created here.
+      seed: of the initialisation.
+      input_size: (height, width) of the network's input.
+
+    Returns:
+      State at step 0; the moving average starts at the parameters.
+    """
+    images = jnp.zeros((1, *input_size, 3))
+
+    @jax.jit
+    def create() -> TrainState:
+        variables = model.init(jax.random.key(seed), images)
+        params = variables["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=variables.get("batch_stats", {}),
+            opt_state=optimizer.init(params),
+            ema_params=jax.tree.map(jnp.copy, params),
+        )
+
+    return create()
