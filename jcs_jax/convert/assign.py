@@ -65,25 +65,29 @@ def assign(
     """
     flat: dict[str, np.ndarray] = {}
     used: set[str] = set()
-    faults: list[str] = []
+    missing: list[str] = []
     for path, expected in shapes.items():
         _, module, leaf = re.fullmatch(r"([^/]+)/(?:(.*)/)?([^/]+)", path).groups()  # type: ignore[union-attr]
         name = f"{names[module]}.{LEAVES[leaf]}"
         used |= {name, name.rpartition(".")[0] + ".num_batches_tracked"}
         if name not in arrays:
-            faults.append(f"- {name}: missing")
+            missing.append(f"- {name}: missing")
             continue
         array = np.asarray(arrays[name])
         fault = _fault(name, leaf, array, expected.shape)
         if fault:
-            faults.append(fault)
+            missing.append(fault)
         else:
             flat[path] = to_flax_layout(leaf, _widened(array))
-    left_over = [name for name in arrays if name not in used and not (may_ignore and may_ignore.match(name))]
-    faults += [f"+ {name}: {tuple(np.shape(arrays[name]))} isn't part of {what}" for name in left_over]
-    if faults:
-        more = [f"... and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        raise InputError("\n".join([f"these weights are not those of {what}:", *faults[:SHOWN], *more]))
+    extra = [
+        f"+ {name}: {tuple(np.shape(array))} isn't part of {what}"
+        for name, array in arrays.items()
+        if name not in used and not (may_ignore and may_ignore.match(name))
+    ]
+    if missing or extra:
+        raise InputError(
+            "\n".join([f"these weights are not those of {what}:", *_first(missing, "-"), *_first(extra, "+")])
+        )
     return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
@@ -95,6 +99,11 @@ def _fault(name: str, leaf: str, array: np.ndarray, expected: tuple[int, ...]) -
     if array.shape != wanted:
         return f"- {name}: shape {array.shape}, expected {wanted}"
     return None
+
+
+def _first(lines: list[str], sign: str) -> list[str]:
+    more = [f"{sign} ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return lines[:SHOWN] + more
 
 
 def _widened(array: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-from absl import logging
 
 import jcs_jax
 from jcs_jax.checkpoints import save_model
@@ -64,8 +63,6 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
     objective = Objective(**config.loss)
     step_fn = make_train_step(model, optimizer, objective, ema_decay=config.optimizer.ema_decay)
     state = create_state(model, optimizer, seed=config.seed, input_size=preset.preprocessing.size)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    logging.info("%s: %.2f M parameters; %d examples to train on", preset.name, parameters / 1e6, len(source))
 
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
@@ -83,6 +80,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
         (workdir / "metrics.jsonl").open("w", encoding="utf-8") as log,
         Progress(config.steps, config.batch_size) as progress,
     ):
+        millions = sum(leaf.size for leaf in jax.tree.leaves(state.params)) / 1e6
+        progress.say(f"{preset.name}: {millions:.2f} M parameters, {len(source)} examples to train on")
         for step, batch in enumerate(batches, start=1):
             state, metrics = step_fn(state, batch)
             if step % config.log_every == 0 or step == config.steps:

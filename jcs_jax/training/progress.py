@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 
 import rich.progress
-from absl import logging
 from rich.console import Console
 
 
@@ -23,15 +21,15 @@ class Progress:
         self._steps, self._batch_size = steps, batch_size
         self._started = time.monotonic()
         self._first_step = 0
-        self._interactive = sys.stderr.isatty()
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("training"),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("{task.fields[status]}"),
             rich.progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not self._interactive,
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("training", total=steps, status="compiling the step")
 
@@ -55,7 +53,11 @@ class Progress:
         if done:
             status += f"  {speed:.1f} images/s"
         self._bar.update(self._task, completed=step, status=status)
-        if not self._interactive:
-            left = (self._steps - step) * self._batch_size / speed if done else float("nan")
-            remaining = f"  {left / 60:.1f} min left" if done else ""
-            logging.info("step %d/%d  %s%s", step, self._steps, status, remaining)
+        if not self._console.is_terminal:
+            minutes = (self._steps - step) * self._batch_size / speed / 60 if done else 0.0
+            remaining = f"  {minutes:.1f} min left" if done else ""
+            self.say(f"step {step}/{self._steps}  {status}{remaining}")
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar or in the log."""
+        self._console.print(text, markup=False)

@@ -31,8 +31,9 @@ class TrainState:
     ema_params: Any
 
     def inference_variables(self) -> dict[str, Any]:
-        """Averaged parameters with the current statistics, for `model.apply`."""
-        return {"params": self.ema_params, "batch_stats": self.batch_stats}
+        """Averaged parameters, and the current statistics if the network has any, for `model.apply`."""
+        statistics = {"batch_stats": self.batch_stats} if self.batch_stats else {}
+        return {"params": self.ema_params, **statistics}
 
 
 def create_state(

@@ -1,0 +1,117 @@
+"""Reading grey pictures and masks strictly: what cannot be read exactly is refused with the cure."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from jcs_datasets.common.errors import SourceError
+
+SMALLEST_SIDE = 32
+LARGEST_SIDE = 16384
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+_HIGH_DEPTH_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_CONVERTIBLE_MODES = ("L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError)
+_WINDOW_CURE = "window it to 8 bits first (lung: level -600, width 1500 HU, to 0..255)"
+
+
+def read_gray(path: Path, where: str) -> np.ndarray:
+    """Reads a grey CT slice.
+
+    Args:
+      path: a PNG, JPEG, BMP or TIFF file of 8 bits: grey, or colour with three equal channels.
+      where: how an error names the file, with the list line that asked for it.
+
+    Returns:
+      (H, W) uint8, 0..255.
+
+    Raises:
+      SourceError: empty, not a picture, damaged, too small, more than 8 bits, transparent or coloured.
+    """
+    picture = _open(path, where)
+    if picture.mode == "1":
+        return np.asarray(picture, np.uint8) * 255
+    return _equal_channels(picture, where)
+
+
+def read_mask(path: Path, where: str) -> np.ndarray:
+    """Reads a lesion mask.
+
+    Args:
+      path: a picture of which the palette indices, or the grey values, are 0 and 1, or 0 and 255.
+      where: how an error names the file, with the list line that asked for it.
+
+    Returns:
+      (H, W) uint8, 0 or 1.
+
+    Raises:
+      SourceError: as `read_gray`; or other values than these.
+    """
+    picture = _open(path, where)
+    indexed = picture.mode in ("P", "1")
+    values = np.asarray(picture, np.uint8) if indexed else _equal_channels(picture, where)
+    present = sorted(set(np.unique(values).tolist()))
+    if not (set(present) <= {0, 1} or set(present) <= {0, 255}):
+        shown = ", ".join(map(str, present[:8])) + (", ..." if len(present) > 8 else "")
+        raise SourceError(
+            f"{where}: a mask holds 0 and 1, or 0 and 255, but this one holds {shown}; save it as a PNG "
+            "(JPEG blurs values) with 0 for background and 255 for lesion"
+        )
+    return (values > 0).astype(np.uint8)
+
+
+def _open(path: Path, where: str) -> Image.Image:
+    """Opens and decodes a picture whose size, depth and frames are acceptable; no file stays open."""
+    if not path.is_file():
+        raise SourceError(f"{where}: is not a file; put the picture there")
+    data = path.read_bytes()
+    if not data:
+        raise SourceError(f"{where}: is empty (0 bytes); copy it again from the source")
+    try:
+        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        frames = getattr(picture, "n_frames", 1)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise SourceError(f"{where}: is far too large for a CT slice; export the slice itself") from None
+    except _DECODING_ERRORS:
+        raise SourceError(f"{where}: is not a PNG, JPEG, BMP or TIFF picture; convert it to PNG") from None
+    _check_header(picture, frames, where)
+    try:
+        picture.load()
+    except _DECODING_ERRORS:
+        raise SourceError(f"{where}: is damaged or cut short; copy it again from the source") from None
+    return picture
+
+
+def _check_header(picture: Image.Image, frames: int, where: str) -> None:
+    """Refuses by what the header says, before the pixels are decoded."""
+    width, height = picture.size
+    if min(width, height) < SMALLEST_SIDE:
+        raise SourceError(
+            f"{where}: is {width}x{height} pixels, and a slice has at least {SMALLEST_SIDE} on a side; "
+            "export it at full size"
+        )
+    if max(width, height) > LARGEST_SIDE:
+        raise SourceError(f"{where}: is {width}x{height} pixels, too large for a CT slice; export the slice itself")
+    if frames > 1:
+        raise SourceError(f"{where}: holds {frames} pictures; save one slice a file")
+    if picture.mode in _HIGH_DEPTH_MODES or any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ())):
+        raise SourceError(f"{where}: has more than 8 bits a pixel; {_WINDOW_CURE}")
+
+
+def _equal_channels(picture: Image.Image, where: str) -> np.ndarray:
+    """(H, W) uint8 of a picture that is grey, however it is stored."""
+    if picture.mode == "L" and "transparency" not in picture.info:
+        return np.asarray(picture, np.uint8)
+    if picture.mode not in _CONVERTIBLE_MODES:
+        raise SourceError(f"{where}: is a {picture.mode} picture; save it as 8-bit grey")
+    rgba = np.asarray(picture.convert("RGBA"), np.uint8)
+    if (rgba[..., 3] != 255).any():
+        raise SourceError(f"{where}: is partly transparent (RGBA); flatten it and save it as 8-bit grey")
+    if (rgba[..., :1] != rgba[..., 1:3]).any():
+        raise SourceError(f"{where}: is coloured; save the plain slice as 8-bit grey, without overlays")
+    return np.ascontiguousarray(rgba[..., 0])

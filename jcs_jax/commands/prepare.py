@@ -1,0 +1,69 @@
+"""`jcs prepare`: builds a data set from files you have."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from jcs_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from jcs_jax.data.preparation import Prepared
+
+USAGE = "usage: jcs prepare NAME --data_dir DIR [--source DIR] [--config NAME] [--overwrite]"
+_NOTES = ("split_note", "label_policy", "licence", "research_use_only")
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("source", None, "Folder with the data set's own files.", flag_values=values)
+    flags.DEFINE_string("data_dir", None, "Folder that holds prepared data sets.", flag_values=values)
+    flags.DEFINE_string("config", None, "Variant; without it, the data set's default.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Build again what is there already.", flag_values=values)
+
+
+def run(values: flags.FlagValues, arguments: list[str]) -> int:
+    package = importlib.import_module("jcs_datasets")  # a package of its own: loaded by name, never imported
+    known = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name != "common")
+    if len(arguments) != 1 or arguments[0] not in known:
+        raise InputError(f"name one data set of {', '.join(known)}; {USAGE}")
+    if not values.data_dir:
+        raise InputError("--data_dir is missing; name the folder that is to hold prepared data sets")
+    from jcs_jax.data import preparation
+
+    builder_class = importlib.import_module(f"jcs_datasets.{arguments[0]}").Builder
+    errors = importlib.import_module("jcs_datasets.common.errors")
+    config, source, overwrite = values.config, values.source, values.overwrite
+    try:
+        prepared = preparation.prepare(
+            builder_class, data_dir=values.data_dir, config=config, source=source, overwrite=overwrite
+        )
+    except errors.SourceError as error:
+        raise InputError(str(error)) from error
+    _show(prepared, values.data_dir)
+    return 0
+
+
+def _show(prepared: Prepared, data_dir: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from jcs_jax.data import preparation, sources
+
+    table = Table("split", "slices", "patients", "label 1", "label 0", "no lesion", "lesion share", box=box.SIMPLE)
+    for split in sources.split_sizes(data_dir, prepared.dataset):
+        source = sources.open_source(data_dir, prepared.dataset, split)
+        row = preparation.summarise(source)
+        counts = (row.slices, row.patients or "unknown", row.infected, row.uninfected, row.empty_masks)
+        table.add_row(split, *map(str, counts), f"{row.foreground:.1%}")
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table, "lesion share: of the picture, in the median slice that shows a lesion", sep="")
+    for key in _NOTES:
+        console.print(f"{key.replace('_', ' ')}: {source.info.get(key, 'not stated')}", markup=False)
+    if source.info["warning"]:
+        console.print(f"WARNING: {source.info['warning']}", style="bold red", markup=False)
+    state = "kept as it was (--overwrite rebuilds)" if prepared.kept else "written"
+    console.print(f"{prepared.dataset}: {state}: {prepared.folder}\nNext: see jcs train --help", markup=False)

@@ -1,0 +1,146 @@
+"""The results of an evaluation: in memory, as files, and as a table."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from jcs_jax.files import write_atomically
+from jcs_jax.metrics import Measurement
+
+NOTICE = "Research use only: not a medical device."
+POLICY = (
+    "Segmentation numbers are means over the slices with a mask. A number that is not defined for a slice (Dice of "
+    "an empty mask) or at all (AUC of a single class) is null, is left out of the mean and counted in n_absent; "
+    "slices without a label count there for the classification numbers. best_threshold_dice and best_threshold "
+    "are chosen on the evaluated slices themselves, each map min-max scaled, and so are optimistic."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One slice and what was measured on it.
+
+    Attributes:
+      name: the slice's name.
+      patient: identifier, empty if unknown.
+      label: 0 uninfected, 1 infected, -1 unknown.
+      values: number by name; nan where it isn't defined, left out where it wasn't measured.
+    """
+
+    name: str
+    patient: str
+    label: int
+    values: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A model measured on a data set.
+
+    Attributes:
+      preset: name of the model's preset.
+      thresholds: operating points used: `class` and `mask`.
+      counts: what the data held: slices, with_mask, empty_mask, infected, uninfected, unlabelled, patients.
+      summary: group -> number -> measurement; the model's groups are `segmentation` and `classification`, the
+        baselines' start with `baseline_`.
+      cases: one row per slice, in the data's order.
+      notes: what a reader must know, such as a warning of the data set.
+    """
+
+    preset: str
+    thresholds: Mapping[str, float]
+    counts: Mapping[str, int]
+    summary: Mapping[str, Mapping[str, Measurement]]
+    cases: Sequence[Case]
+    notes: Sequence[str] = ()
+
+
+def write_evaluation(
+    evaluation: Evaluation,
+    output_dir: str | os.PathLike[str],
+    *,
+    checkpoint: str,
+    dataset: str,
+    split: str,
+    train_split: str | None = None,
+) -> Path:
+    """Writes `cases.csv` and then `metrics.json`, each in one step; older ones are replaced, other files stay.
+
+    Args:
+      evaluation: what to write.
+      output_dir: the folder; created if need be.
+      checkpoint: what was evaluated, in words or as a path.
+      dataset: name of the data set.
+      split: the evaluated split.
+      train_split: the split a baseline's threshold was chosen on, if any.
+
+    Returns:
+      The path of `metrics.json`: strict JSON, null for nan.
+    """
+    folder = Path(output_dir)
+    document = {
+        "schema_version": 1,
+        "notice": NOTICE,
+        "checkpoint": checkpoint,
+        "preset": evaluation.preset,
+        "dataset": dataset,
+        "split": split,
+        "train_split": train_split,
+        "thresholds": dict(evaluation.thresholds),
+        "counts": dict(evaluation.counts),
+        "policy": POLICY,
+        "summary": {
+            group: {name: measured.to_json() for name, measured in numbers.items()}
+            for group, numbers in evaluation.summary.items()
+        },
+        "notes": list(evaluation.notes),
+    }
+    write_atomically(folder / "cases.csv", _cases_csv(evaluation.cases))
+    return write_atomically(folder / "metrics.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def show_evaluation(evaluation: Evaluation, written: Path) -> None:
+    """Prints the summary, the notes and where the files are."""
+    console = Console(soft_wrap=True)
+    console.print(summary_table(evaluation))
+    for note in evaluation.notes:
+        console.print(f"Note: {note}", highlight=False, markup=False)
+    console.print(f"Written: {written} and cases.csv beside it", highlight=False, markup=False)
+
+
+def summary_table(evaluation: Evaluation) -> Table:
+    """The summary as a table."""
+    table = Table(title=f"{evaluation.preset} on {evaluation.counts['slices']} slices", caption=NOTICE)
+    table.add_column("number")
+    for column in ("value", "n", "not defined"):
+        table.add_column(column, justify="right")
+    for group, numbers in evaluation.summary.items():
+        table.add_section()
+        table.add_row(f"[bold]{group.replace('_', ' ')}[/bold]")
+        for name, measured in numbers.items():
+            value = "-" if math.isnan(measured.value) else f"{measured.value:.4f}"
+            table.add_row(f"  {name.replace('_', ' ')}", value, str(measured.n), str(measured.n_absent))
+    return table
+
+
+def _cases_csv(cases: Sequence[Case]) -> str:
+    """One line per case; an empty field where a number isn't defined or wasn't measured."""
+    columns = list(dict.fromkeys(name for case in cases for name in case.values))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "patient", "label", *columns])
+    for case in cases:
+        values = (case.values.get(column, math.nan) for column in columns)
+        fields = ("" if math.isnan(value) else f"{value:.9g}" for value in values)
+        writer.writerow([case.name, case.patient, "" if case.label < 0 else case.label, *fields])
+    return text.getvalue()

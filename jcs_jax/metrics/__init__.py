@@ -1,0 +1,47 @@
+"""Metrics on the host: NumPy arrays in, per-example float64 values or mergeable states out.
+
+A state is a frozen dataclass with `from_...`, `merge` and `compute`; merging only adds or concatenates, so the
+order doesn't matter beyond float rounding. `compute` gives a `Measurement`: the value, and how many cases it
+rests on.
+
+Empty masks: a number that compares with a class that isn't there (Dice, IoU, sensitivity and threshold curves
+without any opacified pixel, specificity without any clear one, AUC with a single class) is not defined: nan.
+Such cases are left out of the mean and counted in `n_absent`, never scored 0 or 1. So a prediction of nothing
+on an empty mask earns nothing, and a wrong prediction there doesn't show in Dice: it shows in
+`false_positive_area`, which is measured on exactly those masks, and in specificity and MAE.
+"""
+
+from jcs_jax.metrics.overlap import (
+    adaptive_threshold,
+    binarize,
+    dice,
+    false_positive_area,
+    iou,
+    iou_adaptive,
+    mae,
+    sensitivity,
+    specificity,
+)
+from jcs_jax.metrics.ranking import BinaryCounts, ScoreRanks
+from jcs_jax.metrics.states import Mean, Measurement
+from jcs_jax.metrics.thresholds import LEVELS, ThresholdCurve, dice_curve, min_max_scale
+
+__all__ = [
+    "LEVELS",
+    "BinaryCounts",
+    "Mean",
+    "Measurement",
+    "ScoreRanks",
+    "ThresholdCurve",
+    "adaptive_threshold",
+    "binarize",
+    "dice",
+    "dice_curve",
+    "false_positive_area",
+    "iou",
+    "iou_adaptive",
+    "mae",
+    "min_max_scale",
+    "sensitivity",
+    "specificity",
+]

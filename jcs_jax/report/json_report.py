@@ -1,0 +1,69 @@
+"""`diagnosis.json`: a case's result as strict JSON, laid out by `diagnosis.schema.json` beside this file."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jcs_jax import __version__
+from jcs_jax.diagnosis.result import RESEARCH_USE, Diagnosis
+
+SCHEMA = "jcs-diagnosis/1"
+PICTURES = ("mask", "overlay", "activation")
+
+
+def case_report(
+    diagnosis: Diagnosis, *, pictures: Sequence[Mapping[str, str]], activation_scale: float | None
+) -> dict[str, Any]:
+    """Everything there is to say of a case, notes and warnings first; no path, no user name.
+
+    Args:
+      diagnosis: the result.
+      pictures: for every slice the files written, by kind (`PICTURES`); kinds that weren't written are left out.
+      activation_scale: value of the last colour in the activation pictures; None without a class head.
+
+    Returns:
+      Plain values that follow `schema()`.
+
+    Raises:
+      ValueError: if there aren't as many `pictures` as slices.
+    """
+    values = diagnosis.to_json()
+    model = diagnosis.model
+    slices = [
+        {**findings, "files": {kind: written.get(kind) for kind in PICTURES}}
+        for findings, written in zip(values["slices"], pictures, strict=True)
+    ]
+    activation = {
+        "class": "infected",
+        "unit": "logit of the class; the mean over the network's positions is the logit",
+        "scale": activation_scale,
+    }
+    return {
+        "schema": SCHEMA,
+        "research_use": RESEARCH_USE,
+        "notes": list(diagnosis.notes),
+        "tool": {"name": "jcs-jax", "version": __version__},
+        "model": {
+            "name": model.preset["name"],
+            "checkpoint": model.checkpoint,
+            "source": model.preset["source"],
+            "preset": dict(model.preset),
+        },
+        "thresholds": {"class_probability": model.class_threshold, "mask_probability": model.mask_threshold},
+        "case": values["case"],
+        "activation": None if activation_scale is None else activation,
+        "slices": slices,
+    }
+
+
+def to_text(report: Mapping[str, Any]) -> str:
+    """The report as strict JSON text; ValueError for a value that JSON can't hold, such as NaN."""
+    return json.dumps(report, indent=2, allow_nan=False) + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `diagnosis.json`."""
+    return json.loads((importlib.resources.files(__package__) / "diagnosis.schema.json").read_text("utf-8"))

@@ -1,0 +1,113 @@
+"""`jcs evaluate` and its experiment twin, from flags to files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jcs_jax
+from jcs_jax import cli
+from jcs_jax.data import sources
+from jcs_jax.data.examples import ArraySource, Example
+from jcs_jax.errors import InputError
+from jcs_jax.models.output import ModelOutput
+from jcs_jax.models.presets import Preset
+from jcs_jax.preprocessing import Preprocessing
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Stub(nn.Module):
+    def __call__(self, images, train=False):
+        return ModelOutput(None, jnp.repeat(20 * (images[..., :1] - 0.5), 5, axis=-1), {})
+
+
+def _source(names):
+    image = np.zeros((16, 16), np.float32)
+    image[:8] = 1
+    return ArraySource([Example(image, mask=image.astype(np.uint8), name=name) for name in names])
+
+
+@pytest.fixture
+def flags(tmp_path, monkeypatch):
+    """Flags of a run that works, with the checkpoint and the data set replaced by ones in memory."""
+    preset = Preset("stub", "segmenter", {}, Preprocessing((16, 16), mean=(0, 0, 0), std=(1, 1, 1)))
+    splits = {"fold0": _source("ab"), "fold1": _source("cd"), "bare": ArraySource([Example(np.zeros((4, 4)))])}
+    monkeypatch.setattr(jcs_jax, "load_model", lambda path: (Stub(), {}, preset), raising=False)
+    monkeypatch.setattr(sources, "open_source", lambda data_dir, dataset, split: splits[split])
+    return {
+        "checkpoint": "runs/a",
+        "data": "demo/clean",
+        "split": "fold0",
+        "data_dir": "data",
+        "output": str(tmp_path / "results"),
+    }
+
+
+def _run(flags):
+    return cli.main(["evaluate", *(f"--{name}={value}" for name, value in flags.items())])
+
+
+def test_writes_the_results_and_shows_a_table(flags, capsys):
+    assert _run(flags | {"train_split": "fold1"}) == 0
+    document = json.loads((Path(flags["output"]) / "metrics.json").read_text())
+    assert document["summary"]["segmentation"]["dice"] == {"value": 1.0, "n": 2, "n_absent": 0}
+    assert (document["checkpoint"], document["dataset"]) == ("runs/a", "demo/clean")
+    assert (document["split"], document["train_split"]) == ("fold0", "fold1")
+    assert (Path(flags["output"]) / "cases.csv").is_file()
+    shown = capsys.readouterr().out
+    assert "stub on 2 slices" in shown
+    assert "1.0000" in shown
+    assert "Research use only" in shown
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "data", "split", "data_dir", "output"])
+def test_a_missing_flag_is_named(flags, name, capsys):
+    del flags[name]
+    assert _run(flags) == 2
+    assert f"missing --{name}" in capsys.readouterr().err
+
+
+def test_bad_usage_is_one_line_and_writes_nothing(flags, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    cases = [
+        (flags | {"split": "bare"}, "neither masks nor labels"),
+        (flags | {"output": str(tmp_path / "file")}, "file: is a file"),
+        (flags | {"output": str(tmp_path / "file" / "inside")}, "file: is a file"),
+        (flags | {"batch_size": "0"}, "batch_size"),
+    ]
+    for options, message in cases:
+        assert _run(options) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert cli.main(["evaluate", *(f"--{name}={value}" for name, value in flags.items()), "extra"]) == 2
+    assert "'extra' belongs to no flag" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_unknown_checkpoint_is_one_line(flags, monkeypatch, capsys):
+    def refuse(path):
+        raise InputError(f"{path}: no checkpoint; name a folder that training wrote")
+
+    monkeypatch.setattr(jcs_jax, "load_model", refuse)
+    assert _run(flags) == 2
+    assert capsys.readouterr().err == "jcs evaluate: runs/a: no checkpoint; name a folder that training wrote\n"
+    assert not Path(flags["output"]).exists()
+
+
+def test_the_experiment_takes_the_same_flags_and_exit_codes(tmp_path):
+    command = [sys.executable, str(REPOSITORY / "experiments" / "evaluate.py")]
+    helped = subprocess.run([*command, "--help"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    for name in ("checkpoint", "data", "split", "data_dir", "output", "train_split", "batch_size"):
+        assert f"--{name}" in helped.stdout
+    refused = subprocess.run([*command, "--split=fold0"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert refused.returncode == 2
+    assert "missing --checkpoint" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,158 @@
+"""The predictor on a network whose answers can be computed by hand."""
+
+import jax
+import numpy as np
+import pytest
+import stub_network
+from stub_network import SIDE, VARIABLES, StubNetwork, slice_of, square
+
+import jcs_jax
+from jcs_jax.diagnosis.predictor import CENTRE_ONLY, Predictor
+from jcs_jax.errors import InputError
+
+
+def _predictor(batch_size: int = 8, preset=None, **options) -> Predictor:
+    return Predictor(StubNetwork(**options), VARIABLES, preset or stub_network.preset(), batch_size=batch_size)
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return _predictor()
+
+
+def test_mask_is_where_the_first_side_map_reaches_the_threshold(predictor):
+    intensity = square()
+    (result,) = predictor.predict([slice_of(intensity)])
+    np.testing.assert_array_equal(result.mask, intensity > 0.5)
+    assert result.probability.dtype == np.float32
+    np.testing.assert_allclose(result.probability, intensity, atol=1e-6)
+    assert result.findings.lesion_share == 1 / 16
+
+
+def test_class_probability_is_the_softmax(predictor):
+    intensity = square(0.75, extent=48, top=8, left=8)
+    (result,) = predictor.predict([slice_of(intensity)])
+    assert result.findings.class_probability == pytest.approx(stub_network.probability(intensity), abs=1e-6)
+    assert result.findings.positive is False
+    (bright,) = predictor.predict([slice_of(np.ones((SIDE, SIDE)))])
+    assert bright.findings.positive is True
+
+
+def test_activation_map_is_signed_and_in_units_of_the_logit(predictor):
+    (result,) = predictor.predict([slice_of(square())])
+    assert result.activation.dtype == np.float32
+    assert result.activation.shape == (SIDE, SIDE)
+    assert result.activation[24, 32] == pytest.approx(3)  # the middle of the square
+    assert result.activation[60, 4] == pytest.approx(-5)
+
+
+def test_map_and_mask_agree_on_one_bright_square(predictor):
+    (result,) = predictor.predict([slice_of(square())])
+    assert result.findings.agreement.pointing_hit
+    assert result.findings.agreement.inside_share > 0.8
+
+
+def test_maps_come_back_at_the_slices_own_resolution(predictor):
+    intensity = np.zeros((96, 130), np.float32)
+    intensity[20:60, 30:90] = 1
+    (result,) = predictor.predict([slice_of(intensity)])
+    for values in (result.probability, result.mask, result.activation, result.intensity):
+        assert values.shape == (96, 130)
+    assert result.findings.shape == (96, 130)
+    assert np.mean(result.mask == (intensity > 0.5)) > 0.97
+
+
+def test_slices_of_different_sizes_share_a_batch(predictor):
+    shapes = [(64, 64), (100, 80), (33, 64)]
+    results = predictor.predict([slice_of(np.ones(shape), str(shape)) for shape in shapes])
+    assert [result.mask.shape for result in results] == shapes
+    assert all(result.mask.all() for result in results)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
+def test_batching_and_padding_change_nothing(batch_size):
+    slices = [slice_of(square(value), f"{value}") for value in (0.1, 0.9, 0.6, 0.3, 1.0)]
+    results = _predictor(batch_size).predict(slices)
+    assert [result.findings.name for result in results] == [image.name for image in slices]
+    for image, result in zip(slices, results, strict=True):
+        assert result.findings.class_probability == pytest.approx(stub_network.probability(image.intensity), abs=1e-6)
+        np.testing.assert_array_equal(result.mask, image.intensity > 0.5)
+
+
+def test_few_shapes_are_compiled():
+    predictor = _predictor(batch_size=4)
+    with jax.log_compiles(False):
+        for count in (4, 4, 3, 7, 1):
+            predictor.predict([slice_of(square())] * count)
+    assert predictor._run._cache_size() == 2  # 4 (also for 3) and 1
+
+
+def test_stream_reads_no_further_ahead_than_a_batch():
+    read = []
+
+    def slices():
+        for number in range(6):
+            read.append(number)
+            yield slice_of(square(), f"{number}")
+
+    stream = _predictor(batch_size=2).stream(slices())
+    assert next(stream).findings.name == "0"
+    assert read == [0, 1]
+
+
+def test_no_slices_give_no_results(predictor):
+    assert predictor.predict([]) == []
+
+
+def test_network_without_class_head_gives_a_mask_only():
+    (result,) = _predictor(classifies=False).predict([slice_of(square())])
+    assert result.activation is None
+    assert result.findings.class_probability is None
+    assert result.findings.positive is None
+    assert result.findings.agreement is None
+    assert result.mask.any()
+
+
+def test_network_without_segmentation_gives_a_class_only():
+    (result,) = _predictor(segments=False).predict([slice_of(square())])
+    assert result.mask is None
+    assert result.probability is None
+    assert result.findings.lesion_share is None
+    assert result.findings.class_probability is not None
+    assert result.activation is not None
+
+
+def test_centre_crop_is_noted_and_leaves_the_rim_unjudged():
+    preset = stub_network.preset(geometry="centre_crop", shorter_side=80)
+    (result,) = _predictor(preset=preset).predict([slice_of(np.ones((80, 80)))])
+    assert CENTRE_ONLY in result.findings.notes
+    assert result.mask[40, 40]
+    assert not result.mask[:8].any()
+    assert (result.activation[:8] == 0).all()
+
+
+def test_answers_that_are_not_finite_are_an_error():
+    broken = {"params": {"class_head": {"kernel": np.full((2, 2), np.nan, np.float32)}}}
+    predictor = Predictor(StubNetwork(), broken, stub_network.preset())
+    with pytest.raises(InputError, match=r"bad\.png: the network's answer is not finite"):
+        predictor.predict([slice_of(square(), "bad.png")])
+
+
+def test_batch_size_below_one_is_refused():
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        _predictor(batch_size=0)
+
+
+def test_from_checkpoint_reports_the_folders_name_and_not_its_path(monkeypatch, tmp_path):
+    loaded = (StubNetwork(), VARIABLES, stub_network.preset())
+    monkeypatch.setattr(jcs_jax, "load_model", lambda name: loaded, raising=False)
+    predictor = Predictor.from_checkpoint(tmp_path / "my model")
+    assert predictor.card.checkpoint == "my model"
+    assert predictor.card.preset["name"] == "stub"
+    assert (predictor.card.class_threshold, predictor.card.mask_threshold) == (0.5, 0.5)
+
+
+def test_result_is_the_same_every_time(predictor):
+    first, second = (predictor.predict([slice_of(square(0.7))])[0] for _ in range(2))
+    np.testing.assert_array_equal(first.activation, second.activation)
+    assert first.findings == second.findings
