@@ -3,23 +3,23 @@
 Options of the config are set with --config.KEY=VALUE. `jcs train` is the same.
 """
 
-from pathlib import Path
+from collections.abc import Sequence
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import app, flags, logging
 
-from jcs_jax.commands.train import launch
-
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Python file whose get_config() gives the options.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for this run's files.")
+from jcs_jax.commands import train
+from jcs_jax.errors import InputError
 
 
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}")
-    launch(_CONFIG.value, Path(_WORKDIR.value))
+def main(argv: Sequence[str]) -> int:
+    try:
+        return train.run(flags.FLAGS, list(argv[1:]))
+    except InputError as error:
+        logging.error("%s", error)
+        return 2
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    train.define_flags(flags.FLAGS)
+    flags.adopt_module_key_flags(train)
     app.run(main)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from jcs_jax import convert as convert
     from jcs_jax.checkpoints import load_model as load_model
     from jcs_jax.diagnosis.predictor import Predictor as Predictor
     from jcs_jax.diagnosis.result import Diagnosis as Diagnosis
@@ -24,6 +25,8 @@ __all__ = ["Diagnosis", "Predictor", "create_model", "load_model"]
 
 def __getattr__(name: str) -> Any:
     """Imports a public name on first use, so that `import jcs_jax` costs nothing."""
+    if name == "convert":
+        return importlib.import_module("jcs_jax.convert")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'jcs_jax' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -17,11 +17,12 @@ import orbax.checkpoint as ocp
 from jcs_jax.errors import InputError
 from jcs_jax.files import atomic_directory
 from jcs_jax.models.presets import Preset, build
+from jcs_jax.notice import RESEARCH_USE
 
 FORMAT = "jcs-model/1"
 DESCRIPTION = "model.json"
 ARRAYS = "variables"
-NOTICE = "Research use only: not a medical device."
+SHOWN = 20
 
 
 def save_model(path: str | os.PathLike[str], variables: Any, preset: Preset, *, provenance: dict[str, Any]) -> Path:
@@ -36,12 +37,28 @@ def save_model(path: str | os.PathLike[str], variables: Any, preset: Preset, *, 
     Returns:
       The folder.
     """
-    description = {"format": FORMAT, "notice": NOTICE, "preset": preset.to_json(), "provenance": provenance}
+    description = {"format": FORMAT, "notice": RESEARCH_USE, "preset": preset.to_json(), "provenance": provenance}
     with atomic_directory(path) as folder:
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(folder.resolve() / ARRAYS, jax.tree.map(np.asarray, variables))
+            arrays = {kind: jax.tree.map(np.asarray, tree) for kind, tree in variables.items() if tree}
+            checkpointer.save(folder.resolve() / ARRAYS, arrays)
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return Path(path)
+
+
+def require_free(path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Refuses to replace anything but a model folder, and that only when asked to.
+
+    Raises:
+      InputError: if something is in the way.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        return
+    if not (folder / DESCRIPTION).is_file():
+        raise InputError(f"{folder}: exists and is no model folder; name another --output")
+    if not overwrite:
+        raise InputError(f"{folder}: exists already; name another --output or add --overwrite")
 
 
 def describe_model(path: str | os.PathLike[str]) -> tuple[Preset, dict[str, Any]]:
@@ -60,7 +77,7 @@ def describe_model(path: str | os.PathLike[str]) -> tuple[Preset, dict[str, Any]
         if description["format"] != FORMAT:
             raise InputError(f"{file}: format {description['format']!r}, expected {FORMAT!r}; convert it again")
         return Preset.from_json(description["preset"]), description["provenance"]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: not a model description ({type(error).__name__}: {error}); copy it again") from error
 
 
@@ -77,13 +94,16 @@ def load_model(name_or_path: str | os.PathLike[str]) -> tuple[nn.Module, Any, Pr
       InputError: if the folder is none, is damaged, or its arrays don't fit its description.
     """
     preset, _ = describe_model(name_or_path)
-    model = build(preset)
-    images = jnp.zeros((1, 32, 32, 3))
-    expected = jax.eval_shape(lambda: model.init(jax.random.key(0), images))
+    model, expected = _network(name_or_path, preset)
     folder = (Path(name_or_path) / ARRAYS).resolve()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: the model's arrays are missing; copy the whole folder again")
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            _check_shapes(name_or_path, expected, checkpointer.metadata(folder).item_metadata.tree)
+            stored = checkpointer.metadata(folder).item_metadata
+            if stored is None:
+                raise InputError(f"{folder}: the list of arrays can't be read; copy the whole folder again")
+            check_shapes(name_or_path, expected, stored.tree)
             sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
             target = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), expected
@@ -96,7 +116,28 @@ def load_model(name_or_path: str | os.PathLike[str]) -> tuple[nn.Module, Any, Pr
         raise InputError(f"{folder}: its arrays can't be read ({reason}); copy or convert the model again") from error
 
 
-def _check_shapes(path: str | os.PathLike[str], expected: Any, stored: Any) -> None:
+def _network(path: str | os.PathLike[str], preset: Preset) -> tuple[nn.Module, Any]:
+    """The preset's module and the shapes of its variables."""
+    images = jnp.zeros((1, 32, 32, 3))
+    try:
+        model = build(preset)
+        return model, jax.eval_shape(lambda: model.init(jax.random.key(0), images))
+    except (ValueError, TypeError, AttributeError) as error:  # options are plain values out of a file
+        file = Path(path) / DESCRIPTION
+        raise InputError(f"{file}: describes no network of this version ({error}); convert or train again") from error
+
+
+def check_shapes(path: str | os.PathLike[str], expected: Any, stored: Any) -> None:
+    """Refuses stored variables that aren't those of a network, by name and shape.
+
+    Args:
+      path: the model folder, for the message.
+      expected: variables of the network, or their shapes.
+      stored: what the folder holds, or its shapes.
+
+    Raises:
+      InputError: with the list of what is missing (-), too much (+) or misshapen.
+    """
     wanted = {key: leaf.shape for key, leaf in flax.traverse_util.flatten_dict(expected, sep="/").items()}
     found = {key: tuple(leaf.shape) for key, leaf in flax.traverse_util.flatten_dict(stored, sep="/").items()}
     if wanted == found:
@@ -104,4 +145,6 @@ def _check_shapes(path: str | os.PathLike[str], expected: Any, stored: Any) -> N
     missing = [f"- {key}" for key in wanted if key not in found]
     left_over = [f"+ {key}" for key in found if key not in wanted]
     shapes = [f"- {k}: {found[k]}, expected {s}" for k, s in wanted.items() if k in found and found[k] != s]
-    raise InputError("\n".join([f"{path}: these arrays are not those of its preset:", *missing, *left_over, *shapes]))
+    faults = [*missing, *left_over, *shapes]
+    more = [f"... and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+    raise InputError("\n".join([f"{path}: these arrays are not those of the network:", *faults[:SHOWN], *more]))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from absl import flags, logging
 
 from jcs_jax.errors import InputError
+from jcs_jax.notice import RESEARCH_USE
 
 # Verb -> one line for `jcs --help`. Each is a module under jcs_jax.commands with USAGE, define_flags and run.
 VERBS = {
@@ -20,12 +21,23 @@ VERBS = {
     "convert": "read released PyTorch weights into a checkpoint",
 }
 DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
-RESEARCH_USE = "Research use only: not a medical device."
 
 
 def _overview() -> str:
     verbs = "\n".join(f"  {verb:<10}{line}" for verb, line in VERBS.items())
     return f"usage: jcs VERB [--flags] [arguments]\n\n{verbs}\n\njcs VERB --help shows a verb's flags. {RESEARCH_USE}\n"
+
+
+def _parse(values: flags.FlagValues, verb: str, arguments: list[str]) -> list[str]:
+    """Parses the flags and returns the other arguments; whatever a flag's parser raises is bad usage."""
+    try:
+        return values([f"jcs {verb}", *arguments])[1:]
+    except flags.Error:
+        raise
+    except Exception as error:  # a config file is Python: it and its overrides raise what they like
+        reason = " ".join(map(str, error.args)).replace("\\n", " ").replace("\\'", "'")  # some hold a repr
+        cure = f"correct the flag or the file it names, see jcs {verb} --help"
+        raise InputError(f"the flags can't be read ({type(error).__name__}: {reason}); {cure}") from error
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         return DONE
     debug = "--debug" in rest
     try:
-        positional = values([f"jcs {verb}", *rest])[1:]
+        positional = _parse(values, verb, rest)
         if not flags.FLAGS.is_parsed():
             flags.FLAGS(["jcs"])  # Grain and Orbax read flags of their own
         logging.use_absl_handler()

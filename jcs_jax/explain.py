@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-INFECTED = 1
+UNINFECTED, INFECTED = 0, 1
 
 
 def class_activation_map(

@@ -55,13 +55,23 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
-        if target.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-            target.replace(retired / target.name)
-            temporary.replace(target)
-            shutil.rmtree(retired)
-        else:
-            temporary.replace(target)
+        _replace_folder(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _replace_folder(new: Path, target: Path) -> None:
+    """Gives `new` the name `target`; what had that name is deleted only when that has worked."""
+    if not target.is_dir():
+        new.replace(target)
+        return
+    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
+    old = target.replace(retired / target.name)
+    try:
+        new.replace(target)
+    except BaseException:
+        old.replace(target)
+        retired.rmdir()
+        raise
+    shutil.rmtree(retired)

@@ -30,9 +30,11 @@ def resize_array(array: np.ndarray, size: tuple[int, int], *, antialias: bool = 
     array = np.ascontiguousarray(array, dtype=np.float32)
     if array.shape[:2] == tuple(size):
         return array
-    shrinks = size[0] <= array.shape[0] and size[1] <= array.shape[1]
-    method = cv2.INTER_AREA if antialias and shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(array, (size[1], size[0]), interpolation=method)
+    resized = array
+    if antialias:
+        height, width = (min(wanted, side) for wanted, side in zip(size, array.shape[:2], strict=True))
+        resized = cv2.resize(resized, (width, height), interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(resized, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     return resized if resized.ndim == array.ndim else resized[..., np.newaxis]
 
 
@@ -115,8 +117,7 @@ class Preprocessing:
         return cls(**restored)
 
     def _resized_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        scale = self.shorter_side / min(shape[:2])
-        height, width = (max(self.shorter_side, int(side * scale)) for side in shape[:2])
+        height, width = (self.shorter_side * side // min(shape[:2]) for side in shape[:2])
         return max(height, self.size[0]), max(width, self.size[1])
 
     def _crop_origin(self, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -15,7 +15,8 @@ SMALLEST_SIDE = 32
 LARGEST_SIDE = 16384
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _HIGH_DEPTH_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_CONVERTIBLE_MODES = ("L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
+_CONVERTIBLE_MODES = ("L", "P", "RGB")
+_ALPHA_MODES = ("LA", "PA", "RGBA", "RGBX")
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError)
 _WINDOW_CURE = "window it to 8 bits first (lung: level -600, width 1500 HU, to 0..255)"
 
@@ -31,7 +32,7 @@ def read_gray(path: Path, where: str) -> np.ndarray:
       (H, W) uint8, 0..255.
 
     Raises:
-      SourceError: empty, not a picture, damaged, too small, more than 8 bits, transparent or coloured.
+      SourceError: empty, not a picture, damaged, too small, more than 8 bits, with an alpha channel or coloured.
     """
     picture = _open(path, where)
     if picture.mode == "1":
@@ -105,13 +106,13 @@ def _check_header(picture: Image.Image, frames: int, where: str) -> None:
 
 def _equal_channels(picture: Image.Image, where: str) -> np.ndarray:
     """(H, W) uint8 of a picture that is grey, however it is stored."""
-    if picture.mode == "L" and "transparency" not in picture.info:
+    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
+        raise SourceError(f"{where}: has an alpha channel ({picture.mode}); flatten it and save it as 8-bit grey")
+    if picture.mode == "L":
         return np.asarray(picture, np.uint8)
     if picture.mode not in _CONVERTIBLE_MODES:
         raise SourceError(f"{where}: is a {picture.mode} picture; save it as 8-bit grey")
-    rgba = np.asarray(picture.convert("RGBA"), np.uint8)
-    if (rgba[..., 3] != 255).any():
-        raise SourceError(f"{where}: is partly transparent (RGBA); flatten it and save it as 8-bit grey")
-    if (rgba[..., :1] != rgba[..., 1:3]).any():
+    rgb = np.asarray(picture.convert("RGB"), np.uint8)
+    if (rgb[..., :1] != rgb[..., 1:]).any():
         raise SourceError(f"{where}: is coloured; save the plain slice as 8-bit grey, without overlays")
-    return np.ascontiguousarray(rgba[..., 0])
+    return np.ascontiguousarray(rgb[..., 0])

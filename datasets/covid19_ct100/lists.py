@@ -31,8 +31,8 @@ class Entry:
 def read_list(folder: Path, name: str) -> list[Entry]:
     """Reads a list and finds every file it names.
 
-    Columns are separated by white space. Where a path has spaces of its own, a tab separates the columns, or
-    the only place to split the line at which both files exist.
+    Columns are separated by white space. In a line with a tab, tabs alone separate them, so that names may have
+    spaces.
 
     Args:
       folder: the data set's folder.
@@ -57,7 +57,7 @@ def read_list(folder: Path, name: str) -> list[Entry]:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     for number, line in lines:
         where = f"{path}, line {number}"
-        pair = [_inside(folder, column, where) for column in _columns(folder, line, where)]
+        pair = [_inside(folder, column, where) for column in _columns(line, where)]
         absent = [file for file in pair if not file.exists()]
         missing += [f"{file.relative_to(folder.resolve())} (line {number})" for file in absent]
         entry = Entry(pair[0], pair[1], pair[0].relative_to(folder.resolve()).as_posix(), where)
@@ -74,7 +74,7 @@ def read_list(folder: Path, name: str) -> list[Entry]:
     return list(entries.values())
 
 
-def _columns(folder: Path, line: str, where: str) -> tuple[str, str]:
+def _columns(line: str, where: str) -> tuple[str, str]:
     """The two paths of a line."""
     if "\0" in line:
         raise SourceError(f"{where}: is not text; write one 'image mask' pair of paths a line")
@@ -84,11 +84,6 @@ def _columns(folder: Path, line: str, where: str) -> tuple[str, str]:
         return words[0], words[1]
     if len(words) == 1:
         raise SourceError(f"{where}: has one column, '{line}'; write 'image mask', two relative paths")
-    if "\t" not in line:
-        splits = [(line[: gap.start()], line[gap.end() :]) for gap in re.finditer(r"\s+", line)]
-        found = [pair for pair in splits if all(_inside(folder, column, where).is_file() for column in pair)]
-        if len(found) == 1:
-            return found[0]
     raise SourceError(
         f"{where}: has {len(words)} columns, '{line}'; write 'image mask', with a tab between them where a "
         "file name has spaces"

@@ -27,13 +27,12 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     if len(arguments) != 1 or not values.model or not values.output:
         raise InputError("name one weight file, --model and --output; see jcs convert --help")
     file, output = Path(arguments[0]), Path(values.output)
-    if output.exists() and not values.overwrite:
-        raise InputError(f"{output}: exists already; name another --output or add --overwrite")
     from rich.console import Console
 
-    from jcs_jax.checkpoints import save_model
+    from jcs_jax.checkpoints import require_free, save_model
     from jcs_jax.convert import model_from_file
 
+    require_free(output, overwrite=values.overwrite)
     options = {"norm": values.norm} if values.norm else {}
     variables, preset = model_from_file(file, values.model, part=values.part, **options)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()

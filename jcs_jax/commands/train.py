@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ml_collections
 from absl import flags, logging
@@ -10,6 +11,9 @@ from ml_collections import config_flags
 
 from jcs_jax.errors import InputError
 from jcs_jax.notice import RESEARCH_USE
+
+if TYPE_CHECKING:
+    from jcs_jax.data.sources import PreparedSource
 
 USAGE = """usage: jcs train --config=FILE.py --workdir=DIR [--config.KEY=VALUE ...]
 
@@ -29,8 +33,23 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
         raise InputError(f"{arguments[0]}: jcs train takes no arguments; use --config and --workdir")
     if values.config is None or values.workdir is None:
         raise InputError("--config and --workdir are both needed; see jcs train --help")
-    launch(values.config, Path(values.workdir))
+    if not isinstance(values.config, ml_collections.ConfigDict):
+        file = values["config"].config_filename  # type: ignore[attr-defined]
+        raise InputError(f"{file}: no config can be read there; name a Python file with get_config()")
+    launch(values.config, Path(values.workdir).expanduser())
     return 0
+
+
+def refuse_leakage(config: ml_collections.ConfigDict, source: PreparedSource, held_out: PreparedSource) -> None:
+    """Stops a run whose evaluation would be a training score, unless the config allows it."""
+    from jcs_jax.data.splits import check_disjoint
+
+    try:
+        check_disjoint(source.identities(), held_out.identities())
+    except InputError as error:
+        if not config.data.allow_leakage:
+            raise InputError(f"{error}; or set config.data.allow_leakage=True") from error
+        logging.warning("allowed leakage: %s", error)
 
 
 def launch(config: ml_collections.ConfigDict, workdir: Path) -> None:
@@ -41,6 +60,9 @@ def launch(config: ml_collections.ConfigDict, workdir: Path) -> None:
     from jcs_jax.training.loop import train
 
     source = open_source(config.data.data_dir, config.data.dataset, config.data.train_split)
+    if config.data.eval_split:  # a slip there must not wait for the end of the training
+        held_out = open_source(config.data.data_dir, config.data.dataset, config.data.eval_split)
+        refuse_leakage(config, source, held_out)
     if source.info.get("warning"):
         logging.warning("%s: %s", config.data.dataset, source.info["warning"])
     train(config, workdir, source)

@@ -44,10 +44,10 @@ def network_example(
     return {
         "image": preprocessing.normalize(image),
         "mask": np.zeros_like(image) if mask is None else np.asarray(mask, np.float32),
-        "label": np.int32(max(example.label, 0)),
-        "valid": np.float32(1),
-        "mask_valid": np.float32(mask is not None),
-        "label_valid": np.float32(example.label != UNKNOWN_LABEL),
+        "label": np.asarray(max(example.label, 0), np.int32),
+        "valid": np.asarray(1, np.float32),
+        "mask_valid": np.asarray(mask is not None, np.float32),
+        "label_valid": np.asarray(example.label != UNKNOWN_LABEL, np.float32),
     }
 
 

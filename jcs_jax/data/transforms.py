@@ -77,16 +77,16 @@ def modern(
         map_x, map_y = _warp_maps(image.shape, rng)
         image = cv2.remap(np.ascontiguousarray(image), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         if mask is not None:
-            soft = np.ascontiguousarray(mask, np.float32)
-            soft = cv2.remap(soft, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-            mask = (soft > 0.5).astype(np.float32)
+            mask = np.ascontiguousarray(mask, np.float32)
+            warped = cv2.remap(mask, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+            mask = (warped > 0.5).astype(np.float32)
     return _intensity(image, rng), mask
 
 
 def flip(image: np.ndarray, mask: np.ndarray | None, axis: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Mirrors slice and mask along `left_right` or `top_bottom`."""
-    index = {"top_bottom": np.s_[::-1], "left_right": np.s_[:, ::-1]}[axis]
-    return image[index], None if mask is None else mask[index]
+    number = {"top_bottom": 0, "left_right": 1}[axis]
+    return np.flip(image, number), None if mask is None else np.flip(mask, number)
 
 
 def _warp_maps(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

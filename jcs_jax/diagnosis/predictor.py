@@ -30,7 +30,8 @@ class _Answer(NamedTuple):
     Attributes:
       class_probability: () in [0, 1], of infection; None without a class head.
       lesion_probability: (h, w) in [0, 1], of opacification; None without segmentation.
-      activation: (h', w'), coarse and signed; None without a class head.
+      activation: (h', w'), coarse and signed, with the log-odds of `class_probability` as its mean; None
+        without a class head.
     """
 
     class_probability: Array | np.ndarray | None
@@ -46,7 +47,8 @@ def _run_network(model: nn.Module, variables: Mapping[str, Any], images: Float[A
         logits = output.class_logits.astype(jnp.float32)
         probability = jax.nn.softmax(logits, axis=-1)[:, explain.INFECTED]
         kernel = variables["params"]["class_head"]["kernel"]
-        activation = explain.class_activation_map(output.intermediates["class_features"], kernel)
+        features = output.intermediates["class_features"]
+        activation = explain.class_activation_map(features, kernel, explain.INFECTED, against=explain.UNINFECTED)
     if output.side_logits is not None:
         lesion = jax.nn.sigmoid(output.side_logits[..., 0].astype(jnp.float32))
     return _Answer(probability, lesion, activation)

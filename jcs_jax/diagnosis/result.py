@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-RESEARCH_USE = "Research use only: not a medical device."
 SLICE_LEVEL = "slice-level result; no patient-level decision yet"
 _DIGITS = 6
 
@@ -92,7 +91,9 @@ class SliceDiagnosis:
       probability: (H, W) float32 in [0, 1], of opacification; None without segmentation. Zero where the
         network didn't look (outside a centre crop).
       mask: (H, W) bool, probability at least the mask threshold; None without segmentation.
-      activation: (H, W) float32, signed, in units of the infected class's logit; None without a class head.
+      activation: (H, W) float32, signed: log-odds of infection against no infection, whose mean over the
+        network's positions is that of the class probability. Zero where the network didn't look; None without
+        a class head.
     """
 
     findings: SliceFindings

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from jcs_jax.files import write_atomically
 from jcs_jax.metrics import Measurement
+from jcs_jax.notice import RESEARCH_USE
 
-NOTICE = "Research use only: not a medical device."
 POLICY = (
     "Segmentation numbers are means over the slices with a mask. A number that is not defined for a slice (Dice of "
     "an empty mask) or at all (AUC of a single class) is null, is left out of the mean and counted in n_absent; "
@@ -90,7 +90,7 @@ def write_evaluation(
     folder = Path(output_dir)
     document = {
         "schema_version": 1,
-        "notice": NOTICE,
+        "notice": RESEARCH_USE,
         "checkpoint": checkpoint,
         "preset": evaluation.preset,
         "dataset": dataset,
@@ -120,7 +120,7 @@ def show_evaluation(evaluation: Evaluation, written: Path) -> None:
 
 def summary_table(evaluation: Evaluation) -> Table:
     """The summary as a table."""
-    table = Table(title=f"{evaluation.preset} on {evaluation.counts['slices']} slices", caption=NOTICE)
+    table = Table(title=f"{evaluation.preset} on {evaluation.counts['slices']} slices", caption=RESEARCH_USE)
     table.add_column("number")
     for column in ("value", "n", "not defined"):
         table.add_column(column, justify="right")

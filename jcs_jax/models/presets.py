@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jcs_jax.models.classifier import Classifier
 from jcs_jax.models.joint import JointNetwork
@@ -47,9 +48,14 @@ class Preset:
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values that `from_json` reads."""
+        dtypes = {
+            key: jnp.dtype(value).name
+            for key, value in self.options.items()
+            if key in ("dtype", "param_dtype") and value is not None
+        }
         return {
             **dataclasses.asdict(self),
-            "options": dict(self.options),
+            "options": {**self.options, **dtypes},
             "preprocessing": self.preprocessing.to_json(),
         }
 
@@ -154,8 +160,11 @@ def build(preset: Preset, **overrides: Any) -> nn.Module:
       **overrides: arguments of the module, or `norm`, `dtype`, `param_dtype`, that replace the preset's.
 
     Raises:
-      ValueError: for an argument that the module doesn't have; the message lists those it has.
+      ValueError: for an architecture that isn't there or an argument that the module doesn't have; the message
+        lists those there are.
     """
+    if preset.architecture not in _MODULES:
+        raise ValueError(f"no architecture is called {preset.architecture!r}; choose one of {', '.join(_MODULES)}")
     options = {**preset.options, **overrides}
     module = _MODULES[preset.architecture]
     known = [

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jcs_jax import __version__
-from jcs_jax.diagnosis.result import RESEARCH_USE, Diagnosis
+from jcs_jax.diagnosis.result import Diagnosis
+from jcs_jax.notice import RESEARCH_USE
 
 SCHEMA = "jcs-diagnosis/1"
 PICTURES = ("mask", "overlay", "activation")
@@ -38,7 +39,8 @@ def case_report(
     ]
     activation = {
         "class": "infected",
-        "unit": "logit of the class; the mean over the network's positions is the logit",
+        "unit": "log-odds of infection against no infection; the mean over the network's positions is that of the "
+        "class probability",
         "scale": activation_scale,
     }
     return {

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from jcs_jax.diagnosis.result import RESEARCH_USE
+from jcs_jax.notice import RESEARCH_USE
 from jcs_jax.report.colormap import LEVELS, colorize, normalize_map
 
 MIN_PICTURE_SIDE = 512
@@ -63,11 +63,11 @@ def activation_overlay(
     scale: float,
     caption: str = "",
 ) -> Image.Image:
-    """Draws the positive part of an activation map on the slice, with a scale bar in the map's units.
+    """Draws the positive part of an activation map, what speaks for infection, on the slice, with a scale bar.
 
     Args:
       intensity: (H, W) in [0, 1].
-      activation: (H, W), signed, finite.
+      activation: (H, W), finite and signed: log-odds of infection against no infection.
       scale: the value of the last colour, the same for all slices that are compared; 0 if nothing is positive.
       caption: a line of text for the strip below.
 
@@ -173,14 +173,14 @@ def _text_row(
 def _scale_row(width: int, scale: float) -> Image.Image:
     """The colours from 0 to `scale` as they look on mid-grey tissue, with numbers below."""
     if scale == 0:
-        return _text_row(width, "no positive activation for class 'infected'")
+        return _text_row(width, "log-odds of infection against no infection: nowhere above 0")
     size = _font_size(width)
     margin, bar_height = size // 2, size
     bar_width = width - 2 * margin
     position = np.broadcast_to(np.linspace(0, 1, bar_width, dtype=np.float32), (bar_height, bar_width))
     tissue = np.full((bar_height, bar_width, 3), LEVELS // 2, np.uint8)
     bar = _blend(tissue, colorize(position), _map_opacity(position))
-    title = _text_row(width, "activation for class 'infected' (units of its logit; one scale per case)")
+    title = _text_row(width, "activation: log-odds of infection against no infection (one scale per case)")
     row = Image.new("RGB", (width, title.height + bar_height + round(1.5 * size)), _STRIP_COLOR)
     row.paste(title, (0, 0))
     row.paste(Image.fromarray(bar), (margin, title.height))

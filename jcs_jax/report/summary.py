@@ -11,7 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from jcs_jax.diagnosis.result import RESEARCH_USE, SLICE_LEVEL, Diagnosis
+from jcs_jax.diagnosis.result import SLICE_LEVEL, Diagnosis
+from jcs_jax.notice import RESEARCH_USE
 
 _T = TypeVar("_T")
 _NONE = "-"

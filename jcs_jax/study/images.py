@@ -31,7 +31,8 @@ _EXPORT = "export the slice as 8-bit grey PNG with a lung window (level -600, wi
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH_BYTE = 24  # of a PNG, inside its first chunk
 _EXIF_ORIENTATION = 274
-_GREY_MODES = ("L", "LA", "P", "PA", "RGB", "RGBA")
+_GREY_MODES = ("L", "P", "RGB")
+_ALPHA_MODES = ("LA", "PA", "RGBA")
 _COLOUR_SPREAD = 32  # of 255, between a pixel's channels; chroma noise of a grey JPEG stays below
 _COLOUR_SHARE = 0.0005  # an arrow is about 0.002 of a slice
 # What Pillow and the decoders under it can raise on damaged files.
@@ -69,7 +70,7 @@ def read_slice(path: str | os.PathLike[str]) -> SliceImage:
 
     Raises:
       InputError: if the file is missing, empty, damaged, no PNG or JPEG, smaller than 32 pixels on a side, over
-        64 million pixels, of more than 8 bits, transparent or animated.
+        64 million pixels, of more than 8 bits, with an alpha channel or animated.
     """
     path = Path(path)
     _require_content(path)
@@ -83,7 +84,7 @@ def read_slice(path: str | os.PathLike[str]) -> SliceImage:
                 _require_slice(path, image, header)
                 image.load()
                 orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-                grey, notes = _grey_levels(path, image)
+                grey, notes = _grey_levels(image)
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -132,6 +133,11 @@ def _require_slice(path: Path, image: Image.Image, header: bytes) -> None:
             f"{path}: {header[_BIT_DEPTH_BYTE]} bits a sample, and a picture can't say which HU they stand for; "
             f"{_EXPORT}"
         )
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        raise InputError(
+            f"{path}: has an alpha channel ({image.mode}), so what shows depends on the viewer; "
+            "flatten it and save it as 8-bit grey"
+        )
     if image.mode not in _GREY_MODES:
         raise InputError(f"{path}: colour mode {image.mode} is not a grey picture; {_EXPORT}")
     frames = getattr(image, "n_frames", 1)
@@ -139,12 +145,8 @@ def _require_slice(path: Path, image: Image.Image, header: bytes) -> None:
         raise InputError(f"{path}: it holds {frames} frames; save each slice as a file of its own")
 
 
-def _grey_levels(path: Path, image: Image.Image) -> tuple[UInt8[np.ndarray, "h w"], list[str]]:
-    """Grey levels of a loaded picture, and notes on what was lost; raises InputError if it is see-through."""
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            raise InputError(f"{path}: the picture is partly transparent; save it without an alpha channel")
+def _grey_levels(image: Image.Image) -> tuple[UInt8[np.ndarray, "h w"], list[str]]:
+    """Grey levels of a loaded picture, and notes on what was lost."""
     notes = []
     if image.mode != "L":
         channels = np.asarray(image.convert("RGB"))

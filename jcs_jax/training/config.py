@@ -21,17 +21,19 @@ def default_config() -> ml_collections.ConfigDict:
     config.model.name = "joint_tiny"  # a preset's name
     config.model.options = ml_collections.ConfigDict(convert_dict=False)  # module arguments over the preset's
     config.model.input_size = 0  # side in pixels; 0 keeps the preset's
+    config.model.init_from = ""  # model folder of the same network, from `jcs convert` or `jcs train`; empty: random
 
     config.data = ml_collections.ConfigDict()
     config.data.data_dir = "data"  # where `jcs prepare` wrote
     config.data.dataset = "chest_phantom"  # NAME or NAME/CONFIG
     config.data.train_split = "train"  # parts join with +
     config.data.eval_split = ""  # measured at the end, never chosen on; empty for none
+    config.data.allow_leakage = False  # train although slices or patients are in both splits
     config.data.augment = "modern"  # none, reference or modern
     config.data.threads = 2  # that decode and augment ahead
 
     config.loss = ml_collections.ConfigDict()
-    config.loss.segmentation = "per_image"  # or reference: Dice over the whole batch
+    config.loss.segmentation = "per_image"  # or reference: Dice over the whole batch, for data with masks only
     config.loss.segmentation_weight = 1.0
     config.loss.classification_weight = 1.0
     config.loss.label_smoothing = 0.0
@@ -44,6 +46,18 @@ def default_config() -> ml_collections.ConfigDict:
     config.optimizer.clip_norm = 1.0  # modern only
     config.optimizer.ema_decay = 0.99
     return config
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses numbers with which no run can start.
+
+    Raises:
+      InputError: that names the option.
+    """
+    least = {"steps": 1, "batch_size": 1, "log_every": 1, "seed": 0, "data.threads": 1, "model.input_size": 0}
+    for key, minimum in least.items():
+        if config[key] < minimum:
+            raise InputError(f"config.{key} is {config[key]}; it must be at least {minimum}")
 
 
 def create_schedule(config: ml_collections.ConfigDict, steps_per_epoch: int) -> optax.Schedule:

@@ -11,17 +11,18 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+import optax
 
 import jcs_jax
-from jcs_jax.checkpoints import save_model
+from jcs_jax.checkpoints import check_shapes, load_model, save_model
 from jcs_jax.data.examples import Source
 from jcs_jax.data.pipeline import training_batches
 from jcs_jax.errors import InputError
 from jcs_jax.models.presets import Preset, build, get_preset
-from jcs_jax.training.config import create_optimizer, create_schedule
+from jcs_jax.training.config import check, create_optimizer, create_schedule
 from jcs_jax.training.progress import Progress
 from jcs_jax.training.state import TrainState, create_state
-from jcs_jax.training.steps import Objective, make_train_step
+from jcs_jax.training.steps import Objective, TrainStep, make_train_step
 
 
 def preset_of(config: ml_collections.ConfigDict) -> Preset:
@@ -33,7 +34,8 @@ def preset_of(config: ml_collections.ConfigDict) -> Preset:
         preprocessing = preset.preprocessing
         if size:
             preprocessing = dataclasses.replace(preprocessing, size=(size, size))
-        preset = dataclasses.replace(preset, options=options, preprocessing=preprocessing)
+        source = f"trained on {config.data.dataset}, split {config.data.train_split}"
+        preset = dataclasses.replace(preset, options=options, preprocessing=preprocessing, source=source)
         build(preset)
     except ValueError as error:
         raise InputError(f"config.model: {error}") from error
@@ -55,17 +57,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
       InputError: for a config that can't be run.
       FloatingPointError: when the loss is no longer finite; the message says at which step.
     """
+    check(config)
     preset = preset_of(config)
-    model = build(preset)
-    steps_per_epoch = max(1, len(source) // config.batch_size)
-    schedule = create_schedule(config, steps_per_epoch)
-    optimizer = create_optimizer(config, schedule)
-    objective = Objective(**config.loss)
-    step_fn = make_train_step(model, optimizer, objective, ema_decay=config.optimizer.ema_decay)
-    state = create_state(model, optimizer, seed=config.seed, input_size=preset.preprocessing.size)
-
-    workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
     batches = training_batches(
         source,
         preset.preprocessing,
@@ -75,6 +68,17 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
         steps=config.steps,
         threads=config.data.threads,
     )
+    schedule = create_schedule(config, steps_per_epoch=max(1, len(source) // config.batch_size))
+    try:
+        step_fn, state = _prepare(config, preset, schedule)
+    except ValueError as error:
+        raise InputError(f"config: {error}") from error
+
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{error.filename}: is a file; name a folder for the run") from error
+    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
     started = time.monotonic()
     with (
         (workdir / "metrics.jsonl").open("w", encoding="utf-8") as log,
@@ -101,11 +105,28 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
     return state, preset
 
 
+def _prepare(
+    config: ml_collections.ConfigDict, preset: Preset, schedule: optax.Schedule
+) -> tuple[TrainStep, TrainState]:
+    """The jitted step and the state that it starts from."""
+    model = build(preset)
+    optimizer = create_optimizer(config, schedule)
+    step_fn = make_train_step(model, optimizer, Objective(**config.loss), ema_decay=config.optimizer.ema_decay)
+    state = create_state(model, optimizer, seed=config.seed, input_size=preset.preprocessing.size)
+    if config.model.init_from:
+        _, variables, _ = load_model(config.model.init_from)
+        check_shapes(config.model.init_from, state.inference_variables(), variables)
+        state = state.starting_from(variables)
+    return step_fn, state
+
+
 def provenance(config: ml_collections.ConfigDict, source: Source, minutes: float) -> dict[str, Any]:
     """What a model folder says about how it was trained."""
+    options = json.loads(config.to_json_best_effort())
+    del options["data"]["data_dir"]  # a path of somebody's machine
     return {
         "trained_by": f"jcs_jax {jcs_jax.__version__}",
-        "config": json.loads(config.to_json_best_effort()),
+        "config": options,
         "examples": len(source),
         "data": dict(source.info),
         "minutes": round(minutes, 2),

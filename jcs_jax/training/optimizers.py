@@ -45,9 +45,9 @@ def reference_optimizer(schedule: optax.Schedule, weight_decay: float = 1e-4) ->
 
 
 def modern_schedule(learning_rate: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
-    """Linear warm-up from zero, then a cosine to a hundredth of the peak."""
+    """Linear warm-up from zero, over half of the run at most, then a cosine to a hundredth of the peak."""
     return optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, min(warmup_steps, max(1, total_steps // 2)), total_steps, end_value=learning_rate / 100
+        0.0, learning_rate, min(warmup_steps, total_steps // 2), total_steps, end_value=learning_rate / 100
     )
 
 

@@ -35,6 +35,14 @@ class TrainState:
         statistics = {"batch_stats": self.batch_stats} if self.batch_stats else {}
         return {"params": self.ema_params, **statistics}
 
+    def starting_from(self, variables: dict[str, Any]) -> TrainState:
+        """The same state with another run's variables, which have its names and shapes; the optimiser is fresh."""
+        return self.replace(  # type: ignore[attr-defined]
+            params=jax.tree.map(jnp.asarray, variables["params"]),
+            ema_params=jax.tree.map(jnp.copy, variables["params"]),
+            batch_stats=jax.tree.map(jnp.asarray, variables.get("batch_stats", {})),
+        )
+
 
 def create_state(
     model: nn.Module,

@@ -42,6 +42,11 @@ class Objective:
     classification_weight: float = 1.0
     label_smoothing: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuses a segmentation loss that isn't there."""
+        if self.segmentation not in ("per_image", "reference"):
+            raise ValueError(f"the segmentation loss is per_image or reference, not {self.segmentation!r}")
+
     def __call__(self, output: ModelOutput, batch: Mapping[str, Array]) -> tuple[Float[Array, ""], Metrics]:
         """The batch's loss and its parts."""
         parts: Metrics = {}
@@ -61,8 +66,6 @@ class Objective:
     def _segmentation(self, side_logits: Array, batch: Mapping[str, Array]) -> Float[Array, ""]:
         if self.segmentation == "reference":
             return deep_supervision_loss(side_logits, batch["mask"]).sum()
-        if self.segmentation != "per_image":
-            raise ValueError(f"the segmentation loss is per_image or reference, not {self.segmentation!r}")
         valid = batch["valid"] * batch["mask_valid"]
         return mean_over_valid(per_image_deep_supervision(side_logits, batch["mask"], valid=valid), valid)
 

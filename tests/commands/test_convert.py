@@ -8,7 +8,8 @@ from safetensors.numpy import save_file
 
 import jcs_jax
 from jcs_jax import cli
-from jcs_jax.checkpoints import describe_model
+from jcs_jax.checkpoints import describe_model, require_free
+from jcs_jax.errors import InputError
 
 
 @pytest.fixture
@@ -41,13 +42,23 @@ def test_weights_of_another_network_end_in_one_line_and_nothing_written(segmente
     assert sorted(path.name for path in tmp_path.iterdir()) == ["single model.safetensors"]
 
 
-def test_an_existing_output_is_kept(segmenter_file, tmp_path, capsys):
+@pytest.mark.parametrize("flags", [[], ["--overwrite"]])
+def test_a_folder_that_is_no_model_is_kept_even_with_overwrite(segmenter_file, tmp_path, capsys, flags):
     output = tmp_path / "there"
     output.mkdir()
     (output / "precious").touch()
-    assert cli.main(["convert", str(segmenter_file), "--model", "segmenter", "--output", str(output)]) == 2
-    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main(["convert", str(segmenter_file), "--model", "segmenter", "--output", str(output), *flags]) == 2
+    assert "is no model folder" in capsys.readouterr().err
     assert (output / "precious").exists()
+
+
+def test_a_model_folder_is_replaced_only_with_overwrite(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.json").touch()
+    with pytest.raises(InputError, match="add --overwrite"):
+        require_free(folder, overwrite=False)
+    require_free(folder, overwrite=True)
 
 
 def test_one_encoder_of_a_file_leaves_the_rest_untrained(tmp_path):

@@ -135,8 +135,8 @@ def test_bad_usage_ends_in_one_line_and_exit_code_2(tmp_path, monkeypatch, capsy
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_with_spaces_are_prepared(copy, tmp_path):
+def test_names_with_spaces_are_prepared_where_a_tab_follows(copy, tmp_path):
     (copy / "tr_im/tr_im_0004.png").rename(copy / "tr_im/my slice.png")
-    text = (copy / "all.txt").read_text().replace("tr_im/tr_im_0004.png", "tr_im/my slice.png")
+    text = (copy / "all.txt").read_text().replace("tr_im/tr_im_0004.png ", "tr_im/my slice.png\t")
     (copy / "all.txt").write_text(text)
     assert prepare("covid19_ct100", "--source", copy, "--data_dir", tmp_path / "data") == 0

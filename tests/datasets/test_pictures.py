@@ -22,11 +22,9 @@ def test_a_gray_picture_comes_back_exactly(tmp_path, suffix):
     assert (read_gray(save(tmp_path / f"a.{suffix}", GRAY), "a") == GRAY).all()
 
 
-def test_equal_channels_and_opaque_alpha_count_as_gray(tmp_path):
+def test_equal_channels_count_as_gray(tmp_path):
     rgb = np.repeat(GRAY[..., None], 3, axis=2)
-    rgba = np.concatenate([rgb, np.full_like(GRAY, 255)[..., None]], axis=2)
     assert (read_gray(save(tmp_path / "rgb.png", rgb), "rgb") == GRAY).all()
-    assert (read_gray(save(tmp_path / "rgba.png", rgba), "rgba") == GRAY).all()
 
 
 def test_a_one_bit_picture_becomes_black_and_white(tmp_path):
@@ -132,9 +130,10 @@ def test_floating_point_pictures_are_refused(tmp_path):
     assert "more than 8 bits" in refused(save(tmp_path / "a.tif", GRAY.astype(np.float32)))
 
 
-def test_transparency_is_refused(tmp_path):
-    rgba = np.repeat(GRAY[..., None], 4, axis=2)
-    assert "transparent" in refused(save(tmp_path / "a.png", rgba))
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_an_alpha_channel_is_refused_even_if_it_is_opaque(tmp_path, alpha):
+    rgba = np.dstack([GRAY, GRAY, GRAY, np.full_like(GRAY, alpha)])
+    assert "has an alpha channel (RGBA); flatten it" in refused(save(tmp_path / "a.png", rgba))
 
 
 def test_colours_are_refused(tmp_path):

@@ -38,12 +38,26 @@ def test_class_probability_is_the_softmax(predictor):
     assert bright.findings.positive is True
 
 
-def test_activation_map_is_signed_and_in_units_of_the_logit(predictor):
+def test_activation_map_is_signed_and_sets_infection_against_no_infection(predictor):
     (result,) = predictor.predict([slice_of(square())])
     assert result.activation.dtype == np.float32
     assert result.activation.shape == (SIDE, SIDE)
     assert result.activation[24, 32] == pytest.approx(3)  # the middle of the square
     assert result.activation[60, 4] == pytest.approx(-5)
+
+
+@pytest.mark.parametrize("value", [0.2, 0.7, 1.0])
+def test_mean_of_the_activation_map_is_the_log_odds_of_the_reported_probability(predictor, value):
+    (result,) = predictor.predict([slice_of(square(value, extent=48, top=8, left=8))])
+    probability = result.findings.class_probability
+    assert result.activation.mean() == pytest.approx(np.log(probability / (1 - probability)), rel=1e-4)
+
+
+def test_infection_shows_in_the_map_even_where_its_own_logit_is_negative():
+    variables = {"params": {"class_head": {"kernel": np.array([[0.0, 0.0], [-3.0, -1.0]], np.float32)}}}
+    (result,) = Predictor(StubNetwork(), variables, stub_network.preset()).predict([slice_of(square())])
+    assert result.findings.class_probability == pytest.approx(0.8808, abs=1e-4)  # logits (-3, -1)
+    np.testing.assert_allclose(result.activation, np.full((SIDE, SIDE), 2.0), rtol=1e-6)
 
 
 def test_map_and_mask_agree_on_one_bright_square(predictor):

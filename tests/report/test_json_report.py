@@ -46,6 +46,7 @@ def test_report_says_which_tool_model_and_thresholds():
     assert report["model"]["preset"]["preprocessing"]["window_level"] == -600
     assert report["thresholds"] == {"class_probability": 0.5, "mask_probability": 0.5}
     assert report["activation"]["scale"] == 3.5
+    assert report["activation"]["unit"].startswith("log-odds of infection against no infection;")
 
 
 def test_report_is_slice_level_and_says_so():

@@ -14,8 +14,8 @@ from jcs_jax.study.images import SliceImage
 
 SIDE = 64
 CELL = 8
-# A cell of intensity v has activation 4 * (2 * v - 1) - 1; the other class's logit is always 0.
-VARIABLES = {"params": {"class_head": {"kernel": np.array([[0.0, 4.0], [0.0, -1.0]], np.float32)}}}
+# A cell of intensity v has 3 * (2 * v - 1) + 1 for infection and 2 - (2 * v - 1) against it: 4 * (2 * v - 1) - 1.
+VARIABLES = {"params": {"class_head": {"kernel": np.array([[-1.0, 3.0], [2.0, 1.0]], np.float32)}}}
 
 
 class StubNetwork(nn.Module):

@@ -1,0 +1,137 @@
+"""The wheel: what it holds, what it must not hold, and that it works from another folder."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from jcs_jax import cli
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SOURCES = {"jcs_jax": "jcs_jax", "jcs_datasets": "datasets"}
+NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info")
+
+
+def _python(code: str, folder: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """A wheel built from a copy of the sources, without a network."""
+    copy = tmp_path_factory.mktemp("sources")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for name in SOURCES.values():
+        shutil.copytree(ROOT / name, copy / name, ignore=NOT_SHIPPED)
+    (copy / "tests").mkdir()
+    (copy / "tests/__init__.py").touch()  # must not be picked up
+    _python("from setuptools import build_meta; build_meta.build_wheel('dist')", copy)
+    (built,) = (copy / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def contents(wheel) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheels_top_level_names_are_the_two_packages(contents):
+    top = {name.partition("/")[0] for name in contents}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"jcs_jax", "jcs_datasets"}
+    assert len(top) == 3
+
+
+@pytest.mark.parametrize("name", ["jcs_jax/py.typed", "jcs_jax/report/diagnosis.schema.json"])
+def test_the_wheel_holds_the_librarys_data_files(contents, name):
+    assert name in contents
+
+
+@pytest.mark.parametrize(("package", "folder"), SOURCES.items())
+def test_the_wheel_holds_every_file_of_the_sources(contents, package, folder):
+    files = {
+        f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {name for name in contents if name.startswith(f"{package}/")} == files
+
+
+def test_the_wheel_says_its_licence_and_needs(wheel, contents):
+    (name,) = (name for name in contents if name.endswith(".dist-info/METADATA"))
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(name).decode()
+    assert "License-Expression: Apache-2.0" in metadata
+    assert set(re.findall(r"Provides-Extra: (\w+)", metadata)) == {"beam", "cuda", "dev", "dicom"}
+    assert not re.search(r"^Requires-Dist: (torch|tensorflow)\b(?!-)", metadata, re.MULTILINE)
+
+
+def test_the_unpacked_wheel_works_from_another_folder(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = (
+        "import importlib, importlib.resources as r, jcs_jax, jcs_jax.cli;"
+        "b = importlib.import_module('jcs_datasets.common.contract');"
+        "print(jcs_jax.__file__, b.__file__, r.files('jcs_jax.report').joinpath('diagnosis.schema.json').is_file())"
+    )
+    library, builders, schema = _python(code, tmp_path, PYTHONPATH=str(tmp_path / "site")).split()
+    assert library.startswith(str(tmp_path))
+    assert builders.startswith(str(tmp_path))
+    assert schema == "True"
+
+
+def test_every_package_folder_is_listed_and_every_listed_package_is_there():
+    listed = set(PROJECT["tool"]["setuptools"]["packages"])
+    found = {
+        ".".join([package, *path.parent.relative_to(ROOT / folder).parts])
+        for package, folder in SOURCES.items()
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    assert listed - {"jcs_datasets"} == found  # jcs_datasets itself has no __init__.py, see below
+
+
+def test_every_python_file_lies_in_a_package():
+    for folder in SOURCES.values():
+        for path in (ROOT / folder).rglob("*.py"):
+            assert (path.parent / "__init__.py").is_file(), path
+
+
+def test_standing_in_the_repository_does_not_hide_the_other_package_called_datasets(tmp_path):
+    assert not (ROOT / "datasets/__init__.py").exists()
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/__init__.py").write_text("NAME = 'the other one'")
+    code = f"import sys; sys.path.append({str(tmp_path)!r}); import datasets; print(datasets.NAME)"
+    assert _python(code, ROOT) == "the other one"
+
+
+def test_the_script_jcs_is_the_command_line():
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="jcs")
+    assert script.load() is cli.console_main
+
+
+def test_every_verb_is_one_short_module_with_the_three_names():
+    modules = {path.stem: path for path in (ROOT / "jcs_jax/commands").glob("*.py") if path.stem != "__init__"}
+    assert modules.keys() == cli.VERBS.keys()
+    for path in modules.values():
+        source = path.read_text()
+        assert "USAGE" in source
+        assert "def define_flags(values: flags.FlagValues) -> None:" in source
+        assert "def run(values: flags.FlagValues, arguments: list[str]) -> int:" in source
+
+
+def test_the_constraints_pin_versions_and_name_no_index():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert len(lines) > 20
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[^;\s]+( ?;.*)?", line)] == []
