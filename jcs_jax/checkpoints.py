@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -42,6 +43,8 @@ def save_model(path: str | os.PathLike[str], variables: Any, preset: Preset, *, 
         with ocp.StandardCheckpointer() as checkpointer:
             arrays = {kind: jax.tree.map(np.asarray, tree) for kind, tree in variables.items() if tree}
             checkpointer.save(folder.resolve() / ARRAYS, arrays)
+        files = sorted(file for file in (folder / ARRAYS).rglob("*") if file.is_file())
+        description["files"] = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return Path(path)
 
@@ -67,6 +70,12 @@ def describe_model(path: str | os.PathLike[str]) -> tuple[Preset, dict[str, Any]
     Raises:
       InputError: if it is no model folder or was written by another version.
     """
+    preset, provenance, _ = _read_description(path)
+    return preset, provenance
+
+
+def _read_description(path: str | os.PathLike[str]) -> tuple[Preset, dict[str, Any], dict[str, str]]:
+    """Preset, provenance and the files' digests."""
     file = Path(path) / DESCRIPTION
     if not file.is_file():
         raise InputError(
@@ -76,7 +85,7 @@ def describe_model(path: str | os.PathLike[str]) -> tuple[Preset, dict[str, Any]
         description = json.loads(file.read_text(encoding="utf-8"))
         if description["format"] != FORMAT:
             raise InputError(f"{file}: format {description['format']!r}, expected {FORMAT!r}; convert it again")
-        return Preset.from_json(description["preset"]), description["provenance"]
+        return Preset.from_json(description["preset"]), description["provenance"], dict(description.get("files", {}))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: not a model description ({type(error).__name__}: {error}); copy it again") from error
 
@@ -93,17 +102,13 @@ def load_model(name_or_path: str | os.PathLike[str]) -> tuple[nn.Module, Any, Pr
     Raises:
       InputError: if the folder is none, is damaged, or its arrays don't fit its description.
     """
-    preset, _ = describe_model(name_or_path)
+    preset, _, digests = _read_description(name_or_path)
     model, expected = _network(name_or_path, preset)
     folder = (Path(name_or_path) / ARRAYS).resolve()
-    if not folder.is_dir():
-        raise InputError(f"{folder}: the model's arrays are missing; copy the whole folder again")
+    _check_files(Path(name_or_path), digests)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            stored = checkpointer.metadata(folder).item_metadata
-            if stored is None:
-                raise InputError(f"{folder}: the list of arrays can't be read; copy the whole folder again")
-            check_shapes(name_or_path, expected, stored.tree)
+            check_shapes(name_or_path, expected, checkpointer.metadata(folder).item_metadata.tree)
             sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
             target = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), expected
@@ -125,6 +130,23 @@ def _network(path: str | os.PathLike[str], preset: Preset) -> tuple[nn.Module, A
     except (ValueError, TypeError, AttributeError) as error:  # options are plain values out of a file
         file = Path(path) / DESCRIPTION
         raise InputError(f"{file}: describes no network of this version ({error}); convert or train again") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_files(folder: Path, digests: dict[str, str]) -> None:
+    """Refuses arrays that are not those that were saved; Orbax reads over a flipped bit in silence."""
+    if not (folder / ARRAYS).is_dir():
+        raise InputError(f"{folder / ARRAYS}: is missing; copy the whole model folder again")
+    for name, digest in digests.items():
+        file = folder / name
+        if not file.is_file():
+            raise InputError(f"{file}: is missing; copy the whole model folder again")
+        if _sha256(file) != digest:
+            raise InputError(f"{file}: is damaged; copy the whole model folder again")
 
 
 def check_shapes(path: str | os.PathLike[str], expected: Any, stored: Any) -> None:

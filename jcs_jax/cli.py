@@ -20,6 +20,7 @@ VERBS = {
     "diagnose": "class probability, mask and activation map for CT slices",
     "convert": "read released PyTorch weights into a checkpoint",
 }
+DEBUG_HELP = "Show the whole traceback of an error."
 DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
 
 
@@ -30,14 +31,17 @@ def _overview() -> str:
 
 def _parse(values: flags.FlagValues, verb: str, arguments: list[str]) -> list[str]:
     """Parses the flags and returns the other arguments; whatever a flag's parser raises is bad usage."""
+    command_line, sys.argv = sys.argv, [f"jcs {verb}", *arguments]  # config flags find their overrides there
     try:
-        return values([f"jcs {verb}", *arguments])[1:]
+        return values(sys.argv)[1:]
     except flags.Error:
         raise
     except Exception as error:  # a config file is Python: it and its overrides raise what they like
         reason = " ".join(map(str, error.args)).replace("\\n", " ").replace("\\'", "'")  # some hold a repr
         cure = f"correct the flag or the file it names, see jcs {verb} --help"
         raise InputError(f"the flags can't be read ({type(error).__name__}: {reason}); {cure}") from error
+    finally:
+        sys.argv = command_line
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,10 +62,11 @@ def main(argv: Sequence[str]) -> int:
         return BAD_INPUT
     command = importlib.import_module(f"jcs_jax.commands.{verb}")
     values = flags.FlagValues()
-    flags.DEFINE_bool("debug", False, "Show the whole traceback of an error.", flag_values=values)
+    flags.DEFINE_bool("debug", False, DEBUG_HELP, flag_values=values)
     command.define_flags(values)
     if any(argument in ("-h", "--help") for argument in rest):
-        sys.stdout.write(f"{command.USAGE}\n\n{values.main_module_help() or values.get_help()}\n{RESEARCH_USE}\n")
+        own = values.module_help(command.__name__).strip().partition("\n")[2]
+        sys.stdout.write(f"{command.USAGE}\n\nflags:\n{own}\n  --[no]debug: {DEBUG_HELP}\n{RESEARCH_USE}\n")
         return DONE
     debug = "--debug" in rest
     try:

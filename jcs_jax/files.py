@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,14 +22,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    temporary = Path(name)
+    temporary = _beside(target, "tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data.encode("utf-8") if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -51,10 +49,10 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    temporary = _beside(target, "tmp")
+    temporary.mkdir()
     try:
         yield temporary
-        temporary.chmod(0o755)
         _replace_folder(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -66,12 +64,18 @@ def _replace_folder(new: Path, target: Path) -> None:
     if not target.is_dir():
         new.replace(target)
         return
-    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-    old = target.replace(retired / target.name)
+    old = target.replace(_beside(target, "old"))
     try:
         new.replace(target)
     except BaseException:
         old.replace(target)
-        retired.rmdir()
         raise
-    shutil.rmtree(retired)
+    if old.is_symlink():
+        old.unlink()
+    else:
+        shutil.rmtree(old)
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    """A free hidden name in the folder of `target`; what is made there has the user's own umask."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{suffix}")

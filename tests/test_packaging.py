@@ -1,6 +1,7 @@
 """The wheel: what it holds, what it must not hold, and that it works from another folder."""
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -20,8 +21,9 @@ NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 
 def _python(code: str, folder: Path, **environment: str) -> str:
+    given = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=folder, env=given | environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

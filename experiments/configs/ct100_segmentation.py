@@ -7,7 +7,7 @@ from jcs_jax.training.config import default_config
 
 def get_config() -> ml_collections.ConfigDict:
     config = default_config()
-    config.steps = 700
+    config.steps = 900
     config.batch_size = 8
     config.model.name = "segmenter_small"
     config.model.input_size = 192

@@ -10,7 +10,7 @@ from absl import flags
 from jcs_jax.cli import BAD_INPUT, DONE, SOME_FAILED
 from jcs_jax.errors import InputError
 
-USAGE = """usage: jcs diagnose INPUT... --output DIR --checkpoint NAME_OR_DIR
+USAGE = """usage: jcs diagnose INPUT... --output DIR --checkpoint DIR
 
 INPUT is a PNG or JPEG picture of a CT slice (a case of its own) or a folder of such pictures (one case).
 Every case gets a folder with diagnosis.json, mask.png, overlay.png and activation.png; in a case of several
@@ -19,7 +19,9 @@ slices the pictures are numbered. Exit code 1: some cases failed; 2: none could 
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("output", None, "Folder for the results, one folder per case.", flag_values=values)
-    flags.DEFINE_string("checkpoint", None, "A shipped model's name or checkpoint folder.", flag_values=values)
+    flags.DEFINE_string(
+        "checkpoint", None, "Model folder, as `jcs train` and `jcs convert` write it.", flag_values=values
+    )
     flags.DEFINE_integer("batch_size", 8, "Slices per batch.", lower_bound=1, flag_values=values)
     flags.DEFINE_bool("overwrite", False, "Replace the results of an earlier run.", flag_values=values)
 

@@ -12,7 +12,7 @@ USAGE = (
     "usage: jcs evaluate --checkpoint DIR --data NAME[/config] --split S --data_dir DIR --output DIR [--train_split S2]"
 )
 _REQUIRED = {
-    "checkpoint": "Checkpoint folder, or the name of a shipped one.",
+    "checkpoint": "Model folder, as `jcs train` and `jcs convert` write it.",
     "data_dir": "Folder that holds prepared data sets.",
     "data": "Prepared data set: name or name/config.",
     "split": "Split to evaluate, such as fold0 or fold0+fold1.",

@@ -66,4 +66,6 @@ def _show(prepared: Prepared, data_dir: str) -> None:
     if source.info["warning"]:
         console.print(f"WARNING: {source.info['warning']}", style="bold red", markup=False)
     state = "kept as it was (--overwrite rebuilds)" if prepared.kept else "written"
-    console.print(f"{prepared.dataset}: {state}: {prepared.folder}\nNext: see jcs train --help", markup=False)
+    console.print(f"{prepared.dataset}: {state}: {prepared.folder}", markup=False)
+    data_flags = f"--config.data.data_dir={data_dir} --config.data.dataset={prepared.dataset}"
+    console.print(f"Next: jcs train --config=FILE.py --workdir=DIR {data_flags}", markup=False)

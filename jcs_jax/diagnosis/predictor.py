@@ -87,10 +87,10 @@ class Predictor:
 
     @classmethod
     def from_checkpoint(cls, name_or_path: str | os.PathLike[str], *, batch_size: int = 8) -> Predictor:
-        """Loads a shipped model by name, or a checkpoint folder.
+        """Loads a model folder, as `jcs train` and `jcs convert` write it.
 
         Raises:
-          InputError: if it is neither.
+          InputError: if it is none.
         """
         from jcs_jax import load_model  # noqa: PLC0415  Orbax takes seconds to import
 

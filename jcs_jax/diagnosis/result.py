@@ -108,7 +108,7 @@ class ModelCard:
     """Which network made a diagnosis.
 
     Attributes:
-      checkpoint: shipped name or the checkpoint folder's own name, never its path; None for a model in memory.
+      checkpoint: the model folder's own name, never its path; None for a model in memory.
       preset: the preset's plain values.
       class_threshold: probability from which a slice counts as positive.
       mask_threshold: probability from which a pixel counts as opacified.

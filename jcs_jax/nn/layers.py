@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 NormKind = Literal["none", "frozen", "fixed_statistics", "batch", "group"]
 MAX_GROUPS = 8
+NORM_EPSILON = 1e-5  # PyTorch's default, which the reference keeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,25 +42,39 @@ class Style:
         return {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
 
-class FrozenBatchNorm(nn.Module):
-    """Batch norm with all four vectors constant and, as in the reference, no epsilon.
+class FixedStatisticsNorm(nn.Module):
+    """Batch norm whose statistics never move: the reference's two kinds.
 
-    y = x * scale / sqrt(var) + bias - mean * scale / sqrt(var). The vectors live in the `batch_stats`
-    collection, so that no optimiser sees them.
+    y = x * f + bias - mean * f with f = scale / sqrt(var + epsilon), f computed in the wider of the computation's
+    and the parameters' precision. Mean and variance live in the `batch_stats` collection.
+
+    Attributes:
+      epsilon: 0 for the encoders' frozen norm, as in the reference.
+      learned: scale and bias are parameters; else they are constant too and live in `batch_stats`, so that no
+        optimiser sees them.
+      style: dtypes.
     """
 
+    epsilon: float
+    learned: bool
     style: Style = Style()
 
     @nn.compact
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
-        shape, dtype = (x.shape[-1],), self.style.param_dtype
-        scale = self.variable("batch_stats", "scale", jnp.ones, shape, dtype).value
-        bias = self.variable("batch_stats", "bias", jnp.zeros, shape, dtype).value
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, dtype).value
-        var = self.variable("batch_stats", "var", jnp.ones, shape, dtype).value
-        factor = scale * jax.lax.rsqrt(var)
-        dtype = self.style.dtype or jnp.result_type(x.dtype, factor.dtype)
-        return x.astype(dtype) * factor.astype(dtype) + (bias - mean * factor).astype(dtype)
+        shape, stored = (x.shape[-1],), self.style.param_dtype
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, stored).value
+        var = self.variable("batch_stats", "var", jnp.ones, shape, stored).value
+        if self.learned:
+            scale = self.param("scale", nn.initializers.ones_init(), shape, stored)
+            bias = self.param("bias", nn.initializers.zeros_init(), shape, stored)
+        else:
+            scale = self.variable("batch_stats", "scale", jnp.ones, shape, stored).value
+            bias = self.variable("batch_stats", "bias", jnp.zeros, shape, stored).value
+        dtype = self.style.dtype or jnp.result_type(x.dtype, scale.dtype)
+        wide = jnp.promote_types(dtype, scale.dtype)
+        factor = scale.astype(wide) * jax.lax.rsqrt(var.astype(wide) + self.epsilon)
+        offset = bias.astype(wide) - mean.astype(wide) * factor
+        return x.astype(dtype) * factor.astype(dtype) + offset.astype(dtype)
 
 
 class Norm(nn.Module):
@@ -73,13 +88,13 @@ class Norm(nn.Module):
         if kind == "none":
             return x
         layer: nn.Module
-        if kind == "frozen":
-            layer = FrozenBatchNorm(style=self.style)
+        if kind in ("frozen", "fixed_statistics"):
+            learned = kind == "fixed_statistics"
+            layer = FixedStatisticsNorm(NORM_EPSILON if learned else 0.0, learned, style=self.style)
         elif kind == "group":
-            layer = nn.GroupNorm(num_groups=math.gcd(x.shape[-1], MAX_GROUPS), epsilon=1e-5, **dtypes)
-        elif kind in ("batch", "fixed_statistics"):
-            fixed = kind == "fixed_statistics" or not train
-            layer = nn.BatchNorm(use_running_average=fixed, momentum=0.9, epsilon=1e-5, **dtypes)
+            layer = nn.GroupNorm(num_groups=math.gcd(x.shape[-1], MAX_GROUPS), epsilon=NORM_EPSILON, **dtypes)
+        elif kind == "batch":
+            layer = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=NORM_EPSILON, **dtypes)
         else:
             raise ValueError(f"norm is none, frozen, fixed_statistics, batch or group, not {kind!r}")
         nn.share_scope(self, layer)

@@ -58,6 +58,9 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
       FloatingPointError: when the loss is no longer finite; the message says at which step.
     """
     check(config)
+    for folder in (workdir, *workdir.parents):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; name a folder for the run")
     preset = preset_of(config)
     batches = training_batches(
         source,
@@ -74,10 +77,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
     except ValueError as error:
         raise InputError(f"config: {error}") from error
 
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{error.filename}: is a file; name a folder for the run") from error
+    workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
     started = time.monotonic()
     with (

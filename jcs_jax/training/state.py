@@ -64,7 +64,6 @@ def create_state(
     """
     images = jnp.zeros((1, *input_size, 3))
 
-    @jax.jit
     def create() -> TrainState:
         variables = model.init(jax.random.key(seed), images)
         params = variables["params"]
@@ -76,4 +75,6 @@ def create_state(
             ema_params=jax.tree.map(jnp.copy, params),
         )
 
-    return create()
+    # XLA would optimise the random initialisers of some 150 small arrays for most of a minute, to run them once.
+    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(create, compiler_options=quick)()

@@ -100,7 +100,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
         ema = optax.incremental_update(params, state.ema_params, 1 - decay)
-        metrics = {"loss": loss, **parts, "gradient_norm": optax.global_norm(grads)}
+        metrics = {"loss": loss, **parts, "gradient_norm": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
 
     return jax.jit(step, donate_argnums=0)

@@ -1,6 +1,7 @@
 """Every block against the reference's numbers, in float64 and float32, odd sizes included."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
@@ -59,6 +60,22 @@ def test_fusion_of_the_encoders_equals_the_reference(x64, tolerance):
         for level, value in enumerate(out):
             expected = reference.nhwc(GOLDEN[f"{block}/out{level}"])
             np.testing.assert_allclose(value, expected, atol=tolerance * np.abs(expected).max(), rtol=0)
+
+
+def test_float32_weights_in_a_float64_computation_lose_nothing():
+    block, style = "backbone_fusion", Style(norm="fixed_statistics", dtype=jnp.float64)
+    module = EncoderFusion((8,) * 5, style=style)
+    normal = Bottle2neck(16, style=Style(dtype=jnp.float64))
+    with jax.enable_x64(True):
+        vgg = [reference.nhwc(GOLDEN[f"{block}/vgg{level}"]).astype(np.float64) for level in range(5)]
+        res2net = [reference.nhwc(GOLDEN[f"{block}/res2net{level}"]).astype(np.float64) for level in range(5)]
+        variables = reference.block_variables(module, block, torch_names.encoder_fusion(), vgg, res2net)
+        expected = reference.nhwc(GOLDEN[f"{block}/out0"])
+        np.testing.assert_allclose(module.apply(variables, vgg, res2net)[0], expected, atol=1e-12, rtol=1e-12)
+        (x,) = _inputs("bottle2neck_normal")
+        variables = reference.block_variables(normal, "bottle2neck_normal", torch_names.bottle2neck(), x)
+        expected = reference.nhwc(GOLDEN["bottle2neck_normal/out"])
+        np.testing.assert_allclose(normal.apply(variables, x), expected, atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("case", RESIZES)

@@ -28,8 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def quick_jit(function: Callable) -> Callable:
     """`jax.jit` that compiles in two thirds of the time, for programs that run only a few times."""
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.jit(function, compiler_options=options)
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def preset(architecture: str, *, side: int = SIDE, **options: Any) -> Preset:

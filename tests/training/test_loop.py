@@ -1,0 +1,220 @@
+"""A run from plain arrays: what it leaves, that it repeats itself, and what it refuses before it starts."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+import tiny
+
+import jcs_jax
+from jcs_jax.checkpoints import describe_model, load_model, save_model
+from jcs_jax.data.examples import ArraySource, Example
+from jcs_jax.errors import InputError
+from jcs_jax.models.presets import build
+from jcs_jax.training import loop
+from jcs_jax.training.config import default_config
+from jcs_jax.training.loop import preset_of, train
+
+RNG = np.random.default_rng(0)
+
+
+def _source(count: int = 5, **changes) -> ArraySource:
+    examples = []
+    for index in range(count):
+        image = RNG.random((40, 36), np.float32)
+        mask = (image > 0.5).astype(np.uint8)
+        examples.append(Example(**{"image": image, "mask": mask, "label": index % 2, "name": str(index), **changes}))
+    return ArraySource(examples, {"licence": "none", "warning": "noise"})
+
+
+def _config(architecture: str = "segmenter", **changes) -> ml_collections.ConfigDict:
+    config = default_config()
+    config.model.name = f"{architecture}_tiny"
+    config.model.options = {**tiny.OPTIONS[architecture], "norm": "none"}  # compiles in half the time
+    config.model.input_size = 32
+    config.steps, config.batch_size, config.log_every = 5, 2, 2
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def source():
+    return _source()
+
+
+@pytest.fixture(scope="module")
+def run(source, tmp_path_factory):
+    """Folder, final state and preset of a short run of the segmenter."""
+    workdir = tmp_path_factory.mktemp("runs") / "a/run"
+    return workdir, *train(_config(), workdir, source)
+
+
+def test_a_run_leaves_its_config_its_metrics_and_a_model(run):
+    assert sorted(path.name for path in run[0].iterdir()) == ["config.json", "metrics.jsonl", "model"]
+    assert json.loads((run[0] / "config.json").read_text()) == json.loads(_config().to_json_best_effort())
+
+
+def test_metrics_are_one_line_a_report_and_one_for_the_last_step(run):
+    lines = [json.loads(line) for line in (run[0] / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    for line in lines:
+        assert line.keys() == {"step", "loss", "segmentation_loss", "gradient_norm", "learning_rate", "seconds"}
+        assert np.isfinite(list(line.values())).all()
+        assert line["loss"] > 0
+    # Warm-up from 0 over half of the run, 2 steps; the rate is that of the step before: steps 1, 3 and 4 from 0.
+    rates = [line["learning_rate"] for line in lines]
+    assert rates[0] == pytest.approx(0.5e-3)
+    assert 1e-3 > rates[1] > rates[2] > 0
+
+
+def test_the_model_folder_gives_the_runs_logits(run):
+    workdir, state, preset = run
+    model, variables, loaded_preset = load_model(workdir / "model")
+    assert loaded_preset == preset
+    images = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
+    apply = tiny.quick_jit(lambda variables: model.apply(variables, images, train=False).side_logits)
+    expected = apply(state.inference_variables())
+    np.testing.assert_array_equal(apply(variables), expected)
+    assert np.isfinite(expected).all()
+
+
+def test_the_model_is_the_average_and_not_the_last_parameters(run):
+    workdir, state, _ = run
+    _, variables, _ = load_model(workdir / "model")
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], state.ema_params)
+    kernel = variables["params"]["heads"]["side1"]["kernel"]
+    assert not np.array_equal(kernel, state.params["heads"]["side1"]["kernel"])
+
+
+def test_the_model_says_how_it_was_trained_and_no_path_of_the_machine(run):
+    _, provenance = describe_model(run[0] / "model")
+    assert provenance["examples"] == 5
+    assert provenance["data"] == {"licence": "none", "warning": "noise"}
+    assert provenance["config"]["steps"] == 5
+    assert provenance["trained_by"] == f"jcs_jax {jcs_jax.__version__}"
+    assert "data_dir" not in provenance["config"]["data"]
+
+
+def test_the_preset_says_what_it_was_trained_on(run):
+    assert run[2].name == "segmenter_tiny"
+    assert run[2].preprocessing.size == (32, 32)
+    assert "chest_phantom" in run[2].source
+
+
+def test_the_same_seed_gives_the_same_parameters_bit_for_bit(run, source, tmp_path):
+    state, _ = train(_config(), tmp_path / "again", source)
+    assert state.step == 5
+    for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(run[1]), strict=True):
+        assert np.asarray(one).tobytes() == np.asarray(two).tobytes()
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Steps that compute nothing, but whose loss the test decides."""
+    losses = {}
+
+    def make_train_step(model, optimizer, objective, *, ema_decay):
+        def step(state, batch):
+            taken = state.step + 1
+            loss = losses.get(int(taken), 1.0)
+            return state.replace(step=taken), {"loss": jnp.float32(loss), "gradient_norm": jnp.float32(1.0)}
+
+        return step
+
+    def create_state(model, optimizer, *, seed, input_size):
+        variables = tiny.random_variables(model, jnp.zeros((1, *input_size, 3)), seed=seed)
+        return loop.TrainState(jnp.zeros((), jnp.int32), variables["params"], {}, (), variables["params"])
+
+    monkeypatch.setattr(loop, "make_train_step", make_train_step)
+    monkeypatch.setattr(loop, "create_state", create_state)
+    return losses
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(no_network, source, tmp_path, value):
+    no_network[4] = value
+    with pytest.raises(FloatingPointError, match=r"^loss not finite at step 4; lower config.optimizer.learning_rate"):
+        train(_config("classifier"), tmp_path / "run", source)
+    assert not (tmp_path / "run/model").exists()
+    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_second_run_replaces_the_first(no_network, source, tmp_path):
+    for steps in (4, 2):
+        state, _ = train(_config("classifier", steps=steps), tmp_path / "run", source)
+        assert state.step == steps
+    assert json.loads((tmp_path / "run/config.json").read_text())["steps"] == 2
+    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 1
+    assert describe_model(tmp_path / "run/model")[1]["config"]["steps"] == 2
+
+
+def test_a_run_of_one_step_is_a_run(no_network, source, tmp_path):
+    state, _ = train(_config("classifier", steps=1), tmp_path / "run", source)
+    assert state.step == 1
+
+
+def test_a_run_starts_from_a_model_folder(no_network, source, tmp_path):
+    preset = tiny.preset("classifier", norm="none")
+    variables = tiny.random_variables(build(preset), jnp.zeros((1, 32, 32, 3)), seed=7)
+    folder = save_model(tmp_path / "pretrained", variables, preset, provenance={})
+    state, _ = train(_config("classifier", **{"model.init_from": str(folder)}), tmp_path / "run", source)
+    jax.tree.map(np.testing.assert_array_equal, state.params, variables["params"])
+
+
+REFUSED = {
+    "steps": ({"steps": 0}, "config.steps is 0"),
+    "network": ({"model.name": "segmenter_huge"}, "segmenter_huge.*choose one of"),
+    "option": ({"model.options": {"colour": 1}}, "no option colour"),
+    "norm": ({"model.options": {"norm": "layer"}}, "not 'layer'"),
+    "size": ({"model.input_size": 8}, "at least 16 x 16"),
+    "augmentation": ({"data.augment": "strong"}, "'strong'; choose one of none, reference, modern"),
+    "optimiser": ({"optimizer.name": "lion"}, "modern or reference, not 'lion'"),
+    "loss": ({"loss.segmentation": "dice"}, "per_image or reference, not 'dice'"),
+    "start": ({"model.init_from": "nowhere"}, "nowhere: no model here"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_run_is_refused_and_nothing_is_written(name, source, tmp_path, request):
+    changes, message = REFUSED[name]
+    if name not in ("norm", "size"):  # those two come to light in the network itself
+        request.getfixturevalue("no_network")
+    config = _config()
+    for key, value in changes.items():
+        *part, last = key.split(".")
+        setattr(config[part[0]] if part else config, last, value)
+    with pytest.raises(InputError, match=message):
+        train(config, tmp_path / "run", source)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_source_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(InputError, match="empty"):
+        train(_config(), tmp_path / "run", ArraySource([]))
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_network_are_refused_and_nothing_is_written(no_network, source, tmp_path):
+    preset = tiny.preset("classifier", stem=(4, 4, 6), norm="none")
+    variables = tiny.random_variables(build(preset), jnp.zeros((1, 32, 32, 3)))
+    folder = save_model(tmp_path / "other", variables, preset, provenance={})
+    with pytest.raises(InputError, match=r"stem3_conv/kernel: \(3, 3, 4, 6\), expected \(3, 3, 4, 4\)"):
+        train(_config("classifier", **{"model.init_from": str(folder)}), tmp_path / "run", source)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("inside", [(), ("deeper",)])
+def test_a_file_in_the_way_of_the_run_is_refused_and_kept(no_network, source, tmp_path, inside):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="file: is a file; name a folder"):
+        train(_config("classifier"), (tmp_path / "file").joinpath(*inside), source)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_config_decides_options_and_size_of_the_preset():
+    preset = preset_of(_config(**{"model.input_size": 0}))
+    assert preset.preprocessing.size == (128, 128)
+    assert preset.options["vgg_channels"] == (4, 4, 4, 4, 4)
