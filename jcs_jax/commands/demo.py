@@ -53,10 +53,7 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     config.steps, config.data.data_dir, config.data.dataset = values.steps, str(data_dir), dataset
     train.launch(config, output / "training")
     say("[bold]3/4[/] Measuring on phantom patients that were not trained on")
-    evaluate.measure(
-        checkpoint=model, data_dir=data_dir, dataset=dataset, split="test", train_split="train",
-        output=output / "evaluation", batch_size=config.batch_size,
-    )  # fmt: skip
+    evaluate.measure(model, data_dir, dataset, "test", output / "evaluation", train_split="train")
     say("[bold]4/4[/] Diagnosing one infected and one uninfected slice")
     slices = export_slices(open_source(data_dir, dataset, "test"), get_preset(config.model.name), output / "slices")
     arguments = [*map(str, slices), "--checkpoint", str(model), "--output", str(output / "diagnosis"), "--overwrite"]
@@ -67,21 +64,13 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
 
 
 def export_slices(source: PreparedSource, preset: Preset, folder: Path) -> list[Path]:
-    """Writes the slice with the largest lesion and the first uninfected one as 8-bit PNG, as a viewer shows them."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
+    """Writes the slice with the largest lesion and the first uninfected one as 8-bit PNG."""
     from jcs_jax.data.examples import example_intensity
-    from jcs_jax.files import write_atomically
+    from jcs_jax.study.images import write_slice
 
     infected = max(source, key=lambda example: 0 if example.mask is None else int(example.mask.sum()))
     uninfected = next(example for example in source if example.label == 0)
-    paths = []
-    for kind, example in (("infected", infected), ("uninfected", uninfected)):
-        picture = np.round(255 * example_intensity(example, preset.preprocessing)).astype(np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, format="PNG")
-        paths.append(write_atomically(folder / f"{kind}-{example.name}.png", buffer.getvalue()))
-    return paths
+    return [
+        write_slice(folder / f"{kind}-{example.name}.png", example_intensity(example, preset.preprocessing))
+        for kind, example in (("infected", infected), ("uninfected", uninfected))
+    ]

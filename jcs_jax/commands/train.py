@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import ml_collections
 from absl import flags, logging
@@ -11,9 +10,6 @@ from ml_collections import config_flags
 
 from jcs_jax.errors import InputError
 from jcs_jax.notice import RESEARCH_USE
-
-if TYPE_CHECKING:
-    from jcs_jax.data.sources import PreparedSource
 
 USAGE = """usage: jcs train --config=FILE.py --workdir=DIR [--config.KEY=VALUE ...]
 
@@ -40,29 +36,18 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     return 0
 
 
-def refuse_leakage(config: ml_collections.ConfigDict, source: PreparedSource, held_out: PreparedSource) -> None:
-    """Stops a run whose evaluation would be a training score, unless the config allows it."""
-    from jcs_jax.data.splits import check_disjoint
-
-    try:
-        check_disjoint(source.identities(), held_out.identities())
-    except InputError as error:
-        if not config.data.allow_leakage:
-            raise InputError(f"{error}; or set config.data.allow_leakage=True") from error
-        logging.warning("allowed leakage: %s", error)
-
-
 def launch(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Trains as the config says and, if it names an evaluation split, measures the result there."""
     from rich.console import Console
 
     from jcs_jax.data.sources import open_source
+    from jcs_jax.data.splits import check_disjoint
     from jcs_jax.training.loop import train
 
     source = open_source(config.data.data_dir, config.data.dataset, config.data.train_split)
     if config.data.eval_split:  # a slip there must not wait for the end of the training
         held_out = open_source(config.data.data_dir, config.data.dataset, config.data.eval_split)
-        refuse_leakage(config, source, held_out)
+        check_disjoint(source.identities(), held_out.identities(), allow_leakage=config.data.allow_leakage)
     if source.info.get("warning"):
         logging.warning("%s: %s", config.data.dataset, source.info["warning"])
     train(config, workdir, source)

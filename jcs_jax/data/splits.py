@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from absl import logging
+
 from jcs_jax.errors import InputError
 
 Identity = tuple[str, str]
@@ -42,15 +44,16 @@ def find_overlap(train: Iterable[Identity], held_out: Iterable[Identity]) -> Ove
     return Overlap(tuple(sorted(names)), tuple(sorted(patients)), unknown)
 
 
-def check_disjoint(train: Iterable[Identity], held_out: Iterable[Identity]) -> Overlap:
+def check_disjoint(train: Iterable[Identity], held_out: Iterable[Identity], *, allow_leakage: bool = False) -> Overlap:
     """Refuses splits that share a slice or a patient.
 
     Args:
       train: (slice name, patient) pairs; an empty patient is unknown.
       held_out: likewise.
+      allow_leakage: warn instead of refusing.
 
     Returns:
-      The overlap, of which only `unknown_patients` can be other than empty.
+      The overlap; unless leakage is allowed, only its `unknown_patients` can be other than empty.
 
     Raises:
       InputError: they share something; a score on `held_out` would be a training score.
@@ -58,8 +61,9 @@ def check_disjoint(train: Iterable[Identity], held_out: Iterable[Identity]) -> O
     overlap = find_overlap(train, held_out)
     for kind, shared in (("slices", overlap.names), ("patients", overlap.patients)):
         if shared:
-            raise InputError(
-                f"the training and held-out splits share {len(shared)} {kind} ({', '.join(shared[:3])}"
-                f"{', ...' if len(shared) > 3 else ''}); choose disjoint splits"
-            )
+            shown = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+            fault = f"the training and held-out splits share {len(shared)} {kind} ({shown})"
+            if not allow_leakage:
+                raise InputError(f"{fault}; choose disjoint splits, or set config.data.allow_leakage=True")
+            logging.warning("%s: the score on the held-out split is a training score", fault)
     return overlap

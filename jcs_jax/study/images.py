@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import os
 import struct
 import warnings
@@ -15,6 +16,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from jcs_jax.errors import InputError
+from jcs_jax.files import write_atomically
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 MIN_SIDE = 32
@@ -100,6 +102,14 @@ def read_slice(path: str | os.PathLike[str]) -> SliceImage:
         )
     digest = hashlib.sha256(grey.tobytes()).hexdigest()
     return SliceImage(grey.astype(np.float32) / np.float32(255), shown_name(path), (WINDOWED_PICTURE, *notes), digest)
+
+
+def write_slice(path: str | os.PathLike[str], intensity: Float[np.ndarray, "h w"]) -> Path:
+    """Writes intensities in [0, 1] as the 8-bit grey PNG that `read_slice` reads; returns its path."""
+    levels = np.round(255 * np.clip(intensity, 0, 1)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, format="PNG")
+    return write_atomically(path, buffer.getvalue())
 
 
 def shown_name(path: Path) -> str:

@@ -25,6 +25,12 @@ def test_a_shared_slice_is_refused_by_name():
         check_disjoint(TRAIN, [("b", "p9")])
 
 
+def test_allowed_leakage_is_said_aloud(caplog):
+    overlap = check_disjoint(TRAIN, [("b", "p9")], allow_leakage=True)
+    assert overlap.names == ("b",)
+    assert "share 1 slices (b): the score on the held-out split is a training score" in caplog.text
+
+
 def test_a_shared_patient_is_refused_by_name():
     with pytest.raises(InputError, match=r"share 1 patients \(p1\)"):
         check_disjoint(iter(TRAIN), iter([("z", "p1")]))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jcs_jax.errors import InputError
-from jcs_jax.study.images import ONE_GREY_LEVEL, WINDOWED_PICTURE, read_slice
+from jcs_jax.study.images import ONE_GREY_LEVEL, WINDOWED_PICTURE, read_slice, write_slice
 
 REAL_DATA = Path(os.environ.get("JCS_DATA", Path(__file__).parents[3] / "shared" / "data"))
 GREY = np.arange(48 * 40, dtype=np.int64).reshape(48, 40).astype(np.uint8)
@@ -59,6 +59,12 @@ def test_other_ways_to_store_the_same_grey_levels_give_the_same_slice(tmp_path, 
     image = read_slice(_save(tmp_path / "a.png", GREY, mode))
     np.testing.assert_array_equal(image.intensity, (GREY / np.float32(255)).astype(np.float32))
     assert image.notes == (WINDOWED_PICTURE,)
+
+
+def test_a_written_slice_is_read_back_to_half_a_grey_level(tmp_path):
+    intensity = np.random.default_rng(0).uniform(-0.1, 1.1, (48, 40)).astype(np.float32)
+    path = write_slice(tmp_path / "new folder" / "a.png", intensity)
+    np.testing.assert_allclose(read_slice(path).intensity, np.clip(intensity, 0, 1), atol=0.51 / 255)
 
 
 def test_palette_order_does_not_matter(tmp_path):

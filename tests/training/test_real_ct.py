@@ -14,6 +14,7 @@ STEPS = 150
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections' way to load a config
 @pytest.mark.skipif(not SOURCE.is_dir(), reason=f"no real CT in {SOURCE}; set JCS_DATA")
 def test_a_short_run_on_real_ct_beats_the_lungs_and_the_brightness(tmp_path):
     data, workdir = tmp_path / "data", tmp_path / "run"
