@@ -11,7 +11,7 @@ demo: $(STAMP)  ## phantom -> training -> evaluation -> diagnosis, into demo_out
 	$(BIN)/jcs demo --output demo_output
 
 test: $(STAMP)  ## everything but the tests marked slow
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(STAMP)  ## minutes long: training runs on real data
 	$(BIN)/python -m pytest -m slow
