@@ -1,25 +1,11 @@
-"""Trains one network: `python experiments/train.py --config=experiments/configs/NAME.py --workdir=DIR`.
+"""Trains one network from a config: the same as `jcs train`, run from a clone.
 
-Options of the config are set with --config.KEY=VALUE. `jcs train` is the same.
+python experiments/train.py --config=experiments/configs/NAME.py --workdir=DIR [--config.KEY=VALUE ...]
 """
 
-from collections.abc import Sequence
+import sys
 
-from absl import app, flags, logging
-
-from jcs_jax.commands import train
-from jcs_jax.errors import InputError
-
-
-def main(argv: Sequence[str]) -> int:
-    try:
-        return train.run(flags.FLAGS, list(argv[1:]))
-    except InputError as error:
-        logging.error("%s", error)
-        return 2
-
+from jcs_jax import cli
 
 if __name__ == "__main__":
-    train.define_flags(flags.FLAGS)
-    flags.adopt_module_key_flags(train)
-    app.run(main)
+    sys.exit(cli.main(["train", *sys.argv[1:]]))
