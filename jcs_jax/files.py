@@ -9,6 +9,23 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from jcs_jax.errors import InputError
+
+
+def require_folder(path: str | os.PathLike[str], *, purpose: str) -> None:
+    """Refuses a path that can't become a folder, because it or a part of it is a file.
+
+    Args:
+      path: the folder, which may be missing.
+      purpose: what it is for, in the error.
+
+    Raises:
+      InputError: that names the file in the way.
+    """
+    for folder in (Path(path), *Path(path).parents):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; name a folder for {purpose}")
+
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """Writes a file under a temporary name in the same folder and renames it into place.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from jcs_jax.errors import InputError
+from jcs_jax.files import require_folder
 
 if TYPE_CHECKING:
     from jcs_jax.data.sources import PreparedSource
@@ -41,8 +42,7 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     if arguments:
         raise InputError(f"{arguments[0]}: jcs demo takes no arguments; see jcs demo --help")
     output = Path(values.output)
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; name a folder for the demo's results")
+    require_folder(output, purpose="the demo's results")
     say = functools.partial(Console(soft_wrap=True).print, highlight=False)
     data_dir, model, dataset = output / "data", output / "training" / "model", f"{DATASET}/{values.config}"
     say("[bold]1/4[/] A synthetic chest phantom (ellipses, vessels, opacities of known truth). It is no patient.")

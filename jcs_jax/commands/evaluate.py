@@ -7,6 +7,7 @@ from pathlib import Path
 from absl import flags
 
 from jcs_jax.errors import InputError
+from jcs_jax.files import require_folder
 
 USAGE = (
     "usage: jcs evaluate --checkpoint DIR --data NAME[/config] --split S --data_dir DIR --output DIR [--train_split S2]"
@@ -49,9 +50,7 @@ def measure(
 ) -> None:
     """Evaluates a checkpoint folder on a prepared split, writes the results and shows them."""
     output = Path(output).expanduser()
-    for folder in (output, *output.parents):
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder}: is a file; name a folder for the results")
+    require_folder(output, purpose="the results")
     import jcs_jax
     from jcs_jax.data.sources import open_source
     from jcs_jax.evaluation.evaluate import evaluate

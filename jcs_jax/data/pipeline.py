@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import grain
@@ -78,9 +79,15 @@ class ExampleStream:
 
     def __getitem__(self, position: int) -> Batch:
         epoch, offset = divmod(int(position), len(self._source))
-        order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._source))
+        order = _epoch_order(self._seed, epoch, len(self._source))
         rng = np.random.default_rng([self._seed, 1, int(position)])
         return network_example(self._source[int(order[offset])], self._preprocessing, self._augment, rng)
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
+    """The order of an epoch; kept, since every example of the epoch asks for it."""
+    return np.random.default_rng([seed, 0, epoch]).permutation(size)
 
 
 def stack(examples: list[Batch]) -> Batch:

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jcs_jax import explain
 from jcs_jax.diagnosis.result import MapAgreement, ModelCard, SliceDiagnosis, SliceFindings
 from jcs_jax.errors import InputError
+from jcs_jax.models.output import infection_probability, lesion_probability
 from jcs_jax.models.presets import Preset
 from jcs_jax.study.images import SliceImage
 
@@ -42,16 +42,12 @@ class _Answer(NamedTuple):
 def _run_network(model: nn.Module, variables: Mapping[str, Any], images: Float[Array, "n h w 3"]) -> _Answer:
     """Applies the network in evaluation mode; of the side maps only the first is the answer."""
     output: Any = model.apply(variables, images, train=False)
-    probability = lesion = activation = None
+    activation = None
     if output.class_logits is not None:
-        logits = output.class_logits.astype(jnp.float32)
-        probability = jax.nn.softmax(logits, axis=-1)[:, explain.INFECTED]
         kernel = variables["params"]["class_head"]["kernel"]
         features = output.intermediates["class_features"]
         activation = explain.class_activation_map(features, kernel, explain.INFECTED, against=explain.UNINFECTED)
-    if output.side_logits is not None:
-        lesion = jax.nn.sigmoid(output.side_logits[..., 0].astype(jnp.float32))
-    return _Answer(probability, lesion, activation)
+    return _Answer(infection_probability(output), lesion_probability(output), activation)
 
 
 class Predictor:

@@ -8,13 +8,12 @@ from typing import NamedTuple, cast
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jcs_jax.data.examples import Example, Source, example_intensity
 from jcs_jax.errors import InputError
-from jcs_jax.models.output import ModelOutput
+from jcs_jax.models.output import ModelOutput, infection_probability, lesion_probability
 from jcs_jax.models.presets import Preset
 
 
@@ -72,9 +71,4 @@ def _probabilities(
 ) -> tuple[Float[Array, "n h w"] | None, Float[Array, " n"] | None]:
     """The probability of opacity of each pixel and of infection of each slice; None where there is no such output."""
     output = cast(ModelOutput, model.apply(variables, images, train=False))
-    maps = infections = None
-    if output.side_logits is not None:
-        maps = jax.nn.sigmoid(output.side_logits[..., 0].astype(jnp.float32))
-    if output.class_logits is not None:
-        infections = jax.nn.softmax(output.class_logits.astype(jnp.float32))[:, 1]
-    return maps, infections
+    return lesion_probability(output), infection_probability(output)

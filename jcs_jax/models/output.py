@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 import flax.struct
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -26,6 +27,20 @@ class ModelOutput:
     class_logits: Float[Array, "n 2"] | None
     side_logits: Float[Array, "n h w 5"] | None
     intermediates: dict[str, Float[Array, "n h2 w2 c"]]
+
+
+def lesion_probability(output: ModelOutput) -> Float[Array, "n h w"] | None:
+    """Probability of opacity of each pixel, float32: the sigmoid of side map 0; None without segmentation."""
+    if output.side_logits is None:
+        return None
+    return jax.nn.sigmoid(output.side_logits[..., 0].astype(jnp.float32))
+
+
+def infection_probability(output: ModelOutput) -> Float[Array, " n"] | None:
+    """Probability of infection of each slice, float32: the softmax of the class logits; None without a class head."""
+    if output.class_logits is None:
+        return None
+    return jax.nn.softmax(output.class_logits.astype(jnp.float32), axis=-1)[:, 1]
 
 
 def named(prefix: str, maps: dict[str, Array]) -> dict[str, Array]:

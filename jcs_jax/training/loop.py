@@ -18,6 +18,7 @@ from jcs_jax.checkpoints import check_shapes, load_model, save_model
 from jcs_jax.data.examples import Source
 from jcs_jax.data.pipeline import training_batches
 from jcs_jax.errors import InputError
+from jcs_jax.files import require_folder
 from jcs_jax.models.presets import Preset, build, get_preset
 from jcs_jax.training.config import check, create_optimizer, create_schedule
 from jcs_jax.training.progress import Progress
@@ -58,9 +59,7 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
       FloatingPointError: when the loss is no longer finite; the message says at which step.
     """
     check(config)
-    for folder in (workdir, *workdir.parents):
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder}: is a file; name a folder for the run")
+    require_folder(workdir, purpose="the run")
     preset = preset_of(config)
     batches = training_batches(
         source,
@@ -96,12 +95,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
                 log.flush()
                 progress.report(step, values)
     minutes = (time.monotonic() - started) / 60
-    save_model(
-        workdir / "model",
-        jax.tree.map(np.asarray, state.inference_variables()),
-        preset,
-        provenance=provenance(config, source, minutes),
-    )
+    description = provenance(config, source, minutes)
+    save_model(workdir / "model", state.inference_variables(), preset, provenance=description)
     return state, preset
 
 

@@ -174,16 +174,6 @@ AIMED = {
 }
 
 
-@pytest.fixture(params=pth.FORMATS)
-def layout(request):
-    return request.param
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "weights.pth"
-
-
 @pytest.fixture
 def marker(tmp_path):
     return tmp_path / "executed"

@@ -31,16 +31,6 @@ CHOICES = [
 ]
 
 
-@pytest.fixture(params=pth.FORMATS)
-def layout(request):
-    return request.param
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "weights.pth"
-
-
 def _expected(stem):
     with np.load(GOLDENS / "expected.npz") as file:
         return {key.removeprefix(f"{stem}/"): file[key] for key in file if key.startswith(f"{stem}/")}
