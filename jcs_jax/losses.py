@@ -120,7 +120,7 @@ def per_image_deep_supervision(
 
 def classification_loss(
     logits: Float[Array, "n c"],
-    labels: Int[Array, " n"],
+    labels: Int[Array, " n"] | Float[Array, "n c"],
     *,
     label_smoothing: float = 0.0,
     class_weights: Float[Array, " c"] | None = None,
@@ -130,11 +130,14 @@ def classification_loss(
 
     With smoothing s, C classes and class weights a::
 
-        loss_n = -sum_c a_c q_nc log softmax(logits_n)_c,   q_nc = (1 - s) [c = label_n] + s / C
+        loss_n = -sum_c a_c q_nc log softmax(logits_n)_c,   q_nc = (1 - s) p_nc + s / C
+
+    where p_nc is 1 for the image's class and 0 for the others, or what a mixed image has of each.
 
     Args:
       logits: (N, C) class scores.
-      labels: (N,) class indices; a negative label is unknown and gives exactly 0.
+      labels: (N,) class indices, of which a negative one is unknown and gives exactly 0; or (N, C) shares of
+        the classes, each row adding up to 1.
       label_smoothing: share of probability spread evenly over the classes, in [0, 1].
       class_weights: (C,) factor of each class; None: 1 each.
       valid: (N,) factor of each image; 0 is padding: value 0, no gradient. None: all count.
@@ -144,10 +147,12 @@ def classification_loss(
 
     Source: Szegedy et al., Rethinking the Inception Architecture, section 7 (label smoothing).
     """
-    factor = _factor(valid, labels.shape[0]) * (labels >= 0)
+    factor = _factor(valid, labels.shape[0])
+    if labels.ndim == 1:
+        factor = factor * (labels >= 0)
+        labels = jax.nn.one_hot(labels, logits.shape[-1])
     logits = jnp.where(factor[:, jnp.newaxis] > 0, logits, 0).astype(_wide(logits.dtype))
-    one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    target = optax.smooth_labels(one_hot, label_smoothing)
+    target = optax.smooth_labels(labels.astype(logits.dtype), label_smoothing)
     if class_weights is not None:
         target = target * jnp.asarray(class_weights, logits.dtype)[jnp.newaxis, :]
     return -jnp.sum(target * jax.nn.log_softmax(logits), axis=-1) * factor.astype(logits.dtype)

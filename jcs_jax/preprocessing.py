@@ -14,6 +14,7 @@ import numpy as np
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+FEATURE_SCALE = 20  # steps to the unit in stored first-stage features
 
 
 def resize_array(array: np.ndarray, size: tuple[int, int], *, antialias: bool = False) -> np.ndarray:
@@ -36,6 +37,15 @@ def resize_array(array: np.ndarray, size: tuple[int, int], *, antialias: bool = 
         resized = cv2.resize(resized, (width, height), interpolation=cv2.INTER_AREA)
     resized = cv2.resize(resized, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     return resized if resized.ndim == array.ndim else resized[..., np.newaxis]
+
+
+def decode_features(stored: Any) -> Any:
+    """Stored first-stage features, a NumPy or JAX array of uint8, as the float32 a network starts from: value / 20.
+
+    Source: README of the JCS release. Its encoder wraps instead of clipping (12.8 is stored as 0), which no reader
+    can undo.
+    """
+    return stored.astype(np.float32) / FEATURE_SCALE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -256,6 +256,16 @@ class TestClassification:
         value = losses.classification_loss(jnp.array([[np.log(3), 0.0]]), jnp.array([0]), label_smoothing=0.2)
         np.testing.assert_allclose(value, [-(0.9 * np.log(0.75) + 0.1 * np.log(0.25))], rtol=1e-13)
 
+    def test_shares_of_the_classes_mix_their_costs(self, float64):
+        logits, costs = jnp.asarray(self.LOGITS), []
+        for label in (0, 1):
+            costs.append(losses.classification_loss(logits, jnp.full(3, label)))
+        shares = jnp.array([[1.0, 0.0], [0.25, 0.75], [0.0, 1.0]])
+        mixed = losses.classification_loss(logits, shares)
+        np.testing.assert_allclose(mixed, shares[:, 0] * costs[0] + shares[:, 1] * costs[1], rtol=1e-13)
+        padded = losses.classification_loss(logits, shares, valid=jnp.array([1.0, 0.0, 1.0]))
+        np.testing.assert_allclose(padded, mixed * np.array([1, 0, 1]), rtol=1e-13)
+
     def test_class_weights_scale_the_true_class(self, float64):
         labels = jnp.array([0, 1, 1])
         plain = losses.classification_loss(jnp.asarray(self.LOGITS), labels)

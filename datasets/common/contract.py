@@ -9,35 +9,83 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 HU_OFFSET = 1024
-UNKNOWN_INDEX = -1
+FEATURE_SCALE = 20  # stored first-stage features are round-down(value * 20) in 8 bits
+UNKNOWN = -1
 
 RESEARCH_USE_ONLY = "For research only: not for diagnosis or for the care of patients."
-ABSENT_VALUES = "label -1, patient '', slice_index -1 and a mask of 1 x 1 pixel mean: unknown"
+ABSENT_VALUES = (
+    "unknown: label -1, slice_index -1, lesion_count -1, lesion_area -1, an empty patient, source, file_type or "
+    "lesion_location, and a mask or lungs of 1 x 1 pixel"
+)
+LESION_VALUES = (
+    "where a mask is stored and the source does not annotate them, lesion_count is the number of 8-connected "
+    "regions of the mask and lesion_area their pixels"
+)
 
-Encoding = Literal["gray8", "hu16"]
-_DTYPES: dict[Encoding, type[np.generic]] = {"gray8": np.uint8, "hu16": np.uint16}
+Encoding = Literal["gray8", "hu16", "features"]
+_DTYPES: dict[str, type[np.generic]] = {"gray8": np.uint8, "hu16": np.uint16}
+_VGG_CHANNELS = _RES2NET_CHANNELS = 64
 
 
-def slice_features(encoding: Encoding) -> tfds.features.FeaturesDict:
-    """The features of one CT slice.
+def slice_features(encoding: Literal["gray8", "hu16"]) -> tfds.features.FeaturesDict:
+    """The features of one CT slice stored as a picture.
 
     Args:
       encoding: `gray8` stores display intensities 0..255 in 8 bits; `hu16` stores HU + 1024 in 16 bits.
 
     Returns:
-      image (H, W, 1) of that type; mask (H, W, 1) uint8, 1 where opacified; label int64, 0 uninfected,
-      1 infected; patient and name, text; slice_index int64, counted from the apex of the lungs.
+      image (H, W, 1) of that type; mask (H, W, 1) uint8, 1 where opacified; lungs (H, W, 1) uint8, 1 in the
+      lungs; and the scalars of `_record_features`.
     """
     return tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(None, None, 1), dtype=_DTYPES[encoding], encoding_format="png"),
-            "mask": tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, encoding_format="png"),
-            "label": tfds.features.Scalar(np.int64),
-            "patient": tfds.features.Text(),
-            "name": tfds.features.Text(),
-            "slice_index": tfds.features.Scalar(np.int64),
+            "mask": _mask_feature(),
+            "lungs": _mask_feature(),
+            **_record_features(),
         }
     )
+
+
+def stage_features(*, vgg_side: int | None, res2net_side: int) -> tfds.features.FeaturesDict:
+    """The features of one CT slice of which only the first encoder stages' outputs are public.
+
+    Args:
+      vgg_side: rows and columns of VGG's stage 1; None where it isn't stored.
+      res2net_side: rows and columns of Res2Net's stem.
+
+    Returns:
+      vgg_features (S, S, 64) and res2net_features (s, s, 64), uint8, 20 to the unit; mask (H, W, 1) uint8;
+      and the scalars of `_record_features`.
+    """
+    sides = {"vgg_features": (vgg_side, _VGG_CHANNELS), "res2net_features": (res2net_side, _RES2NET_CHANNELS)}
+    arrays = {
+        # As bytes: by default TFDS would write every value as a 64-bit integer of its own.
+        name: tfds.features.Tensor(shape=(side, side, channels), dtype=np.uint8, encoding="bytes")
+        for name, (side, channels) in sides.items()
+        if side is not None
+    }
+    return tfds.features.FeaturesDict({**arrays, "mask": _mask_feature(), **_record_features()})
+
+
+def _mask_feature() -> tfds.features.Image:
+    return tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, encoding_format="png")
+
+
+def _record_features() -> dict[str, tfds.features.FeatureConnector]:
+    """What is told of a slice in a word or a number; how an unknown value is written is in the metadata.
+
+    label: 0 uninfected, 1 infected; patient, name, source (site, paper or collection) and file_type, text;
+    digest: SHA-256 of the slice's values; slice_index: counted from the apex of the lungs; height, width: of
+    the slice in pixels; lesion_count, lesion_area (pixels), lesion_location (words of the source).
+    """
+    texts = ("patient", "name", "source", "file_type", "digest", "lesion_location")
+    numbers = ("label", "slice_index", "height", "width", "lesion_count")
+    return {
+        **{name: tfds.features.Text() for name in texts},
+        **{name: tfds.features.Scalar(np.int64) for name in numbers},
+        "lesion_area": tfds.features.Scalar(np.float32),
+    }
 
 
 def slice_metadata(encoding: Encoding, *, licence: str, **notes: str) -> tfds.core.MetadataDict:
@@ -45,9 +93,11 @@ def slice_metadata(encoding: Encoding, *, licence: str, **notes: str) -> tfds.co
     values: dict[str, str | int] = {
         "image_encoding": encoding,
         "hu_offset": HU_OFFSET if encoding == "hu16" else 0,
+        "feature_scale": FEATURE_SCALE if encoding == "features" else 0,
         "research_use_only": RESEARCH_USE_ONLY,
         "licence": licence,
         "absent_values": ABSENT_VALUES,
+        "lesion_values": LESION_VALUES,
         "warning": "",
     }
     return tfds.core.MetadataDict({**values, **notes})

@@ -11,7 +11,7 @@ from ml_collections import config_flags
 from jcs_jax.errors import InputError
 from jcs_jax.notice import RESEARCH_USE
 
-USAGE = """usage: jcs train --config=FILE.py --workdir=DIR [--config.KEY=VALUE ...]
+USAGE = """usage: jcs train --config=FILE.py --workdir=DIR [--config.KEY=VALUE ...] [--allow_leakage]
 
 Trains a network on a data set that `jcs prepare` built; leaves DIR/model for `jcs evaluate` and `jcs diagnose`.
 Configs: experiments/configs in the repository; every option is explained in jcs_jax/training/config.py."""
@@ -22,6 +22,9 @@ def define_flags(values: flags.FlagValues) -> None:
         "config", None, "Python file whose get_config() gives the options.", flag_values=values
     )
     flags.DEFINE_string("workdir", None, "Folder for this run's files.", flag_values=values)
+    flags.DEFINE_bool(
+        "allow_leakage", False, "Train although training and evaluation split share something.", flag_values=values
+    )
 
 
 def run(values: flags.FlagValues, arguments: list[str]) -> int:
@@ -32,6 +35,8 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     if not isinstance(values.config, ml_collections.ConfigDict):
         file = values["config"].config_filename  # type: ignore[attr-defined]
         raise InputError(f"{file}: no config can be read there; name a Python file with get_config()")
+    if values.allow_leakage:
+        values.config.data.allow_leakage = True
     launch(values.config, Path(values.workdir).expanduser())
     return 0
 
@@ -45,12 +50,14 @@ def launch(config: ml_collections.ConfigDict, workdir: Path) -> None:
     from jcs_jax.training.loop import train
 
     source = open_source(config.data.data_dir, config.data.dataset, config.data.train_split)
+    leakage = None
     if config.data.eval_split:  # a slip there must not wait for the end of the training
         held_out = open_source(config.data.data_dir, config.data.dataset, config.data.eval_split)
-        check_disjoint(source.identities(), held_out.identities(), allow_leakage=config.data.allow_leakage)
+        overlap = check_disjoint(source.records(), held_out.records(), allow_leakage=config.data.allow_leakage)
+        leakage = overlap.counts() if any(overlap.counts().values()) else None
     if source.info.get("warning"):
         logging.warning("%s: %s", config.data.dataset, source.info["warning"])
-    train(config, workdir, source)
+    train(config, workdir, source, leakage=leakage)
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"wrote {workdir / 'model'}. {RESEARCH_USE}")
     if config.data.eval_split:
         from jcs_jax.commands.evaluate import measure

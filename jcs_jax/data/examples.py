@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
 
+from jcs_jax.errors import InputError
 from jcs_jax.preprocessing import Preprocessing
 
-UNKNOWN_LABEL = -1
+UNKNOWN_LABEL = UNKNOWN_NUMBER = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,20 +20,63 @@ class Example:
     """One CT slice with what is known about it.
 
     Attributes:
-      image: (H, W) float32; HU, or display intensities in [0, 1].
+      image: (H, W) float32; HU, or display intensities in [0, 1]. None where only stage features are public.
       encoding: which of the two `image` holds.
       mask: (H, W) uint8, 1 where opacified; None where nobody drew one.
       label: 0 uninfected, 1 infected, -1 unknown.
       patient: identifier that groups slices of one patient; empty if unknown.
       name: unique within its source.
+      vgg_features: (h, w, C) uint8, the quantised output of VGG's stage 1; None where the image is given.
+      res2net_features: (h, w, C) uint8, the quantised output of Res2Net's stem; None where the image is given.
     """
 
-    image: np.ndarray
+    image: np.ndarray | None
     encoding: Literal["intensity", "hounsfield"] = "intensity"
     mask: np.ndarray | None = None
     label: int = UNKNOWN_LABEL
     patient: str = ""
     name: str = ""
+    vgg_features: np.ndarray | None = None
+    res2net_features: np.ndarray | None = None
+
+    @property
+    def stage_features(self) -> dict[str, np.ndarray]:
+        """The stored first-stage features by the name of the network's argument; empty where there are none."""
+        features = {"vgg_features": self.vgg_features, "res2net_features": self.res2net_features}
+        return {name: array for name, array in features.items() if array is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceRecord:
+    """What is known of a slice without looking at its pixels.
+
+    Attributes:
+      name: unique within its source.
+      patient: identifier that groups slices of one patient; empty if unknown.
+      label: 0 uninfected, 1 infected, -1 unknown.
+      origin: site, paper or collection that the slice comes from; empty if unknown.
+      file_type: `png`, `jpeg`, `dicom`, ...: the form it was read from; empty if unknown.
+      digest: SHA-256 of the slice's values: equal for the same picture in two files.
+      height: rows.
+      width: columns.
+      slice_index: counted from the apex of the lungs; -1 unknown.
+      lesion_count: -1 unknown.
+      lesion_area: pixels, -1 unknown.
+      lesion_location: in the source's words; empty if unknown.
+    """
+
+    name: str
+    patient: str
+    label: int
+    origin: str
+    file_type: str
+    digest: str
+    height: int
+    width: int
+    slice_index: int = UNKNOWN_NUMBER
+    lesion_count: int = UNKNOWN_NUMBER
+    lesion_area: float = UNKNOWN_NUMBER
+    lesion_location: str = ""
 
 
 class Source(Protocol):
@@ -45,6 +90,10 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Example: ...
+
+    def records(self) -> Iterator[SliceRecord]:
+        """What is known of every slice, in order, without decoding pictures where that can be avoided."""
+        ...
 
 
 class ArraySource:
@@ -65,9 +114,32 @@ class ArraySource:
     def __getitem__(self, index: int) -> Example:
         return self._examples[index]
 
+    def records(self) -> Iterator[SliceRecord]:
+        """What is known of every slice, in order."""
+        for example in self._examples:
+            arrays = [example.image] if example.image is not None else list(example.stage_features.values())
+            values = b"".join(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes() for array in arrays)
+            yield SliceRecord(
+                name=example.name,
+                patient=example.patient,
+                label=example.label,
+                origin="",
+                file_type="",
+                digest=hashlib.sha256(values).hexdigest(),
+                height=arrays[0].shape[0],
+                width=arrays[0].shape[1],
+                lesion_area=UNKNOWN_NUMBER if example.mask is None else float(np.count_nonzero(example.mask)),
+            )
+
 
 def example_intensity(example: Example, preprocessing: Preprocessing) -> np.ndarray:
-    """The example's slice as display intensities in [0, 1], (H, W) float32; HU go through the preset's window."""
+    """The example's slice as display intensities in [0, 1], (H, W) float32; HU go through the preset's window.
+
+    Raises:
+      InputError: the data set holds stage features instead of pictures.
+    """
+    if example.image is None:
+        raise InputError(f"{example.name}: has stored features but no picture; choose a data set with pictures")
     if example.encoding == "hounsfield":
         return preprocessing.window(example.image)
     return np.asarray(example.image, np.float32)

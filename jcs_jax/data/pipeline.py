@@ -1,126 +1,214 @@
-"""From a source of examples to batches: a pure function of the position, read ahead by Grain's threads."""
+"""From a source of examples to batches, read ahead by Grain's threads: training and evaluation."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
 
-from jcs_jax.data.examples import UNKNOWN_LABEL, Example, Source, example_intensity
-from jcs_jax.data.transforms import AUGMENTATIONS, Augmentation
+from jcs_jax.data.examples import Example, Source
+from jcs_jax.data.inputs import Batch, network_example, stack
+from jcs_jax.data.mixing import Mixing
+from jcs_jax.data.stream import ExampleStream
+from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
 from jcs_jax.preprocessing import Preprocessing
 
-Batch = dict[str, np.ndarray]
-MASK_AREA_THRESHOLD = 0.5
+_READ_AHEAD = 4  # batches
 
 
-def framed(example: Example, preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray | None]:
-    """Slice and mask of an example in the network's frame: (h, w) float32 in [0, 1], and 0/1 or None."""
-    image = preprocessing.frame(example_intensity(example, preprocessing))
-    if example.mask is None:
-        return image, None
-    mask = preprocessing.frame(np.asarray(example.mask, np.float32))
-    return image, (mask > MASK_AREA_THRESHOLD).astype(np.float32)
+@dataclasses.dataclass(frozen=True)
+class HostShard:
+    """Which of the processes that share a run this one is.
 
-
-def network_example(
-    example: Example, preprocessing: Preprocessing, augment: Augmentation, rng: np.random.Generator
-) -> Batch:
-    """One example as the network's arrays, without the batch axis.
-
-    Args:
-      example: slice, mask, label.
-      preprocessing: of the network.
-      augment: applied in the network's frame, before normalisation.
-      rng: for `augment`.
-
-    Returns:
-      image (h, w, 3) float32, normalised; mask (h, w) float32 in {0, 1}, zeros where there is none; label int32;
-      valid, mask_valid, label_valid float32, 1 where there is something to learn from.
-    """
-    image, mask = augment(*framed(example, preprocessing), rng)
-    return {
-        "image": preprocessing.normalize(image),
-        "mask": np.zeros_like(image) if mask is None else np.asarray(mask, np.float32),
-        "label": np.asarray(max(example.label, 0), np.int32),
-        "valid": np.asarray(1, np.float32),
-        "mask_valid": np.asarray(mask is not None, np.float32),
-        "label_valid": np.asarray(example.label != UNKNOWN_LABEL, np.float32),
-    }
-
-
-class ExampleStream:
-    """An endless, shuffled, augmented stream that can be read at any position.
-
-    What stands at a position depends on the seed and that position alone, not on who reads it or when: a
-    training run resumes by starting at another position. Every epoch is a permutation of its own.
-
-    Args:
-      source: the examples.
-      preprocessing: of the network.
-      augment: name of an augmentation.
-      seed: of order and augmentation.
-      length: positions that may be read.
+    Attributes:
+      index: 0 to count - 1.
+      count: of all processes.
     """
 
-    def __init__(self, source: Source, preprocessing: Preprocessing, augment: str, seed: int, length: int):
-        if not len(source):
-            raise InputError("the training split is empty; name a split that has examples")
-        if augment not in AUGMENTATIONS:
-            raise InputError(f"no augmentation is called {augment!r}; choose one of {', '.join(AUGMENTATIONS)}")
-        self._source, self._preprocessing, self._augment = source, preprocessing, AUGMENTATIONS[augment]
-        self._seed, self._length = seed, length
+    index: int = 0
+    count: int = 1
+
+    def rows(self, batch_size: int) -> int:
+        """How many rows of each global batch this process reads.
+
+        Raises:
+          InputError: the batch can't be shared out evenly.
+        """
+        if batch_size % self.count:
+            raise InputError(f"a batch of {batch_size} can't be shared by {self.count} hosts; choose a multiple")
+        return batch_size // self.count
+
+
+class _HostView:
+    """A host's rows of every global batch, as one sequence: what it reads at i is in step i // rows."""
+
+    def __init__(self, stream: ExampleStream | range, batch_size: int, host: HostShard):
+        self._stream, self._batch_size = stream, batch_size
+        self._rows, self._first = host.rows(batch_size), host.index * host.rows(batch_size)
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._stream) // self._batch_size * self._rows
 
-    def __getitem__(self, position: int) -> Batch:
-        epoch, offset = divmod(int(position), len(self._source))
-        order = _epoch_order(self._seed, epoch, len(self._source))
-        rng = np.random.default_rng([self._seed, 1, int(position)])
-        return network_example(self._source[int(order[offset])], self._preprocessing, self._augment, rng)
+    def __getitem__(self, index: int) -> Any:
+        step, row = divmod(int(index), self._rows)
+        return self._stream[step * self._batch_size + self._first + row]
 
 
-@functools.lru_cache(maxsize=4)
-def _epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
-    """The order of an epoch; kept, since every example of the epoch asks for it."""
-    return np.random.default_rng([seed, 0, epoch]).permutation(size)
+class TrainingBatches:
+    """The batches of training steps `step` .. `steps` - 1: an iterator whose position can be saved and restored.
 
-
-def stack(examples: list[Batch]) -> Batch:
-    """Adds the batch axis."""
-    return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
-
-
-def training_batches(
-    source: Source,
-    preprocessing: Preprocessing,
-    *,
-    augment: str,
-    batch_size: int,
-    seed: int,
-    steps: int,
-    first_step: int = 0,
-    threads: int = 2,
-) -> Iterator[Batch]:
-    """Batches of training steps first_step .. steps - 1, decoded ahead by threads.
+    The global batch of a step depends on source and seed alone. With several hosts each reads its own rows of
+    it, so that a run can go on with another number of them.
 
     Args:
       source: a prepared data set or examples in memory.
       preprocessing: of the network.
       augment: `none`, `reference` or `modern`.
-      batch_size: examples per step; consecutive steps go on through the epochs, no example is dropped.
-      seed: of order and augmentation.
+      batch_size: examples per step on all hosts together; consecutive steps go on through the epochs, no
+        example is dropped.
+      seed: of order, augmentation and mixing.
       steps: number of steps of the whole run.
-      first_step: where to begin; the batches are those an uninterrupted run would have seen.
+      mixing: whether and how each example is mixed with another one.
+      stage_features: which stored features the network takes in place of a picture.
+      host: which rows to read.
       threads: that read, decode and augment.
 
-    Returns:
-      Iterator over dictionaries as of `network_example`, with a batch axis.
+    Attributes:
+      step: of the next batch.
+
+    Raises:
+      InputError: for an empty source, an unknown augmentation, a batch that the hosts can't share.
     """
-    stream = ExampleStream(source, preprocessing, augment, seed, steps * batch_size)
-    data = grain.MapDataset.source(stream)[first_step * batch_size :].batch(batch_size, batch_fn=stack)
-    return iter(data.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)))
+
+    def __init__(
+        self,
+        source: Source,
+        preprocessing: Preprocessing,
+        *,
+        augment: str,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        mixing: Mixing = Mixing(),  # noqa: B008  frozen
+        stage_features: Sequence[str] = (),
+        host: HostShard = HostShard(),
+        threads: int = 2,
+    ):
+        stream = ExampleStream(
+            source, preprocessing, augment, seed, steps * batch_size, mixing=mixing, stage_features=stage_features
+        )
+        self._view = _HostView(stream, batch_size, host)
+        self._rows, self._threads = host.rows(batch_size), threads
+        self._source = source
+        self._told = {"batch_size": batch_size, "seed": seed, "augment": augment, "mixing": dataclasses.asdict(mixing)}
+        self.step = 0
+        self._batches: Iterator[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._batches is None:
+            self._batches = self._read_from(self.step)
+        batch = next(self._batches)
+        self.step += 1
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """The position, and what it is a position in: plain values for a checkpoint."""
+        return {"step": self.step, **self._told, "source": source_fingerprint(self._source)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes to a position that `state` gave, here or on another number of hosts.
+
+        Args:
+          state: as `state` gave it.
+
+        Raises:
+          InputError: it is a position in another stream: other data, seed, batch size, augmentation or mixing.
+        """
+        own = self.state()
+        other = [key for key in own if key != "step" and state.get(key) != own[key]]
+        if other:
+            raise InputError(
+                f"the saved data position belongs to another stream: {', '.join(other)} changed; undo that"
+            )
+        self.step = int(state["step"])
+        self._batches = None
+
+    def _read_from(self, step: int) -> Iterator[Batch]:
+        data = grain.MapDataset.source(self._view)[step * self._rows :].batch(self._rows, batch_fn=stack)
+        return iter(data.to_iter_dataset(_read_options(self._threads)))
+
+
+class EvaluationBatch(NamedTuple):
+    """Slices of a data set beside what a network is given of them.
+
+    Attributes:
+      examples: the slices, at most as many as the batch has rows.
+      arrays: as of `network_example`, with a batch axis; rows beyond the examples are zeros, also in `valid`.
+    """
+
+    examples: tuple[Example, ...]
+    arrays: Batch
+
+
+def evaluation_batches(
+    source: Source,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    stage_features: Sequence[str] = (),
+    host: HostShard = HostShard(),
+    threads: int = 2,
+) -> Iterator[EvaluationBatch]:
+    """Every slice once, in order, in batches of one size; the last ones are filled up with zeros.
+
+    Args:
+      source: the slices.
+      preprocessing: of the network.
+      batch_size: slices per batch on all hosts together.
+      stage_features: which stored features the network takes in place of a picture.
+      host: which rows to read; all hosts make the same number of batches.
+      threads: that read and decode.
+
+    Returns:
+      Iterator over batches.
+
+    Raises:
+      InputError: a batch that the hosts can't share; a slice that can't be decoded.
+    """
+    if not len(source):
+        return iter(())
+    rows = host.rows(batch_size)
+
+    def prepare(index: int) -> tuple[Example | None, Batch]:
+        example = source[min(index, len(source) - 1)]
+        unused = np.random.default_rng(0)  # `none` draws nothing
+        arrays = network_example(example, preprocessing, AUGMENTATIONS["none"], unused, stage_features)
+        if index < len(source):
+            return example, arrays
+        return None, {key: np.zeros_like(value) for key, value in arrays.items()}
+
+    def assemble(members: Sequence[tuple[Example | None, Batch]]) -> EvaluationBatch:
+        examples = tuple(example for example, _ in members if example is not None)
+        return EvaluationBatch(examples, stack([arrays for _, arrays in members]))
+
+    padded = range(-(-len(source) // batch_size) * batch_size)
+    data = grain.MapDataset.source(_HostView(padded, batch_size, host)).map(prepare)
+    return iter(data.batch(rows, batch_fn=assemble).to_iter_dataset(_read_options(threads)))
+
+
+def source_fingerprint(source: Source) -> str:
+    """SHA-256 over the names and digests of all slices, in order: the same for the same data."""
+    lines = "\n".join(f"{record.name} {record.digest}" for record in source.records())
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _read_options(threads: int) -> grain.ReadOptions:
+    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_READ_AHEAD)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import shutil
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
-from jcs_jax.data.sources import INFO_FILE, PreparedSource
+from jcs_jax.data.examples import Source
+from jcs_jax.data.index import stored_record, write_index
+from jcs_jax.data.sources import INFO_FILE, open_metadata, stored_shards
 from jcs_jax.errors import InputError
 from jcs_jax.files import atomic_directory
 
@@ -59,6 +63,7 @@ def prepare(
     data_dir: str | Path,
     config: str | None = None,
     source: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Prepared:
     """Builds a data set as ArrayRecord files.
@@ -67,14 +72,15 @@ def prepare(
       builder_class: a TFDS builder with named configs.
       data_dir: holds prepared data sets; created if need be.
       config: one of the builder's; None for its default.
-      source: the folder with the data set's files, for builders that need one.
+      source: the folder or file with the data set's own files, for builders that need one.
+      options: of the builder, by name; those that it doesn't have are refused.
       overwrite: build again where the data set is there already; the old one stays until the new one is whole.
 
     Returns:
       Where it is. Interrupted or failed, it leaves `data_dir` as it was.
 
     Raises:
-      InputError: no such config; `data_dir` is a file.
+      InputError: no such config or option; `data_dir` is a file; it is there already, built with other options.
       ValueError: the builder's own, for a bad source.
     """
     configs = builder_class.builder_configs
@@ -87,41 +93,70 @@ def prepare(
     dataset = f"{builder_class.name}/{config}"
     folder = root / dataset / str(configs[config].version or builder_class.VERSION)
     if (folder / INFO_FILE).is_file() and not overwrite:
+        _check_same_options(builder_class, folder, options or {})
         return Prepared(dataset, folder, kept=True)
     with _new_parents_removed_on_error(folder.parent), atomic_directory(folder) as staging:
         build_root = staging / "build"
-        _build(builder_class, build_root, config, source)
+        _build(builder_class, build_root, config, source, options, downloads=root / "downloads")
         for file in (build_root / folder.relative_to(root)).iterdir():
             file.replace(staging / file.name)
         shutil.rmtree(build_root)
+        write_index(staging, {file: list(map(stored_record, stored)) for file, stored in stored_shards(staging)})
     return Prepared(dataset, folder, kept=False)
 
 
-def summarise(source: PreparedSource) -> SplitSummary:
-    """Counts a split, reading all of it."""
-    examples = list(source)
-    shares = [float(example.mask.mean()) for example in examples if example.mask is not None]
+def summarise(source: Source) -> SplitSummary:
+    """Counts a split from its index, without decoding a picture."""
+    records = list(source.records())
+    shares = [record.lesion_area / (record.height * record.width) for record in records if record.lesion_area >= 0]
     shown = [share for share in shares if share > 0]
     return SplitSummary(
-        slices=len(examples),
-        patients=len({example.patient for example in examples} - {""}),
-        infected=sum(example.label == 1 for example in examples),
-        uninfected=sum(example.label == 0 for example in examples),
+        slices=len(records),
+        patients=len({record.patient for record in records} - {""}),
+        infected=sum(record.label == 1 for record in records),
+        uninfected=sum(record.label == 0 for record in records),
         foreground=statistics.median(shown) if shown else float("nan"),
         empty_masks=shares.count(0.0),
     )
 
 
-def _build(
-    builder_class: type[tfds.core.DatasetBuilder], data_dir: Path, config: str, source: str | Path | None
+def _check_same_options(
+    builder_class: type[tfds.core.DatasetBuilder], folder: Path, options: Mapping[str, Any]
 ) -> None:
-    """Runs the builder quietly: TFDS announces itself on stdout and draws a bar for each file."""
+    """Refuses to pass off a data set that was built with other options as the one that is asked for."""
+    built = json.loads(str(open_metadata(folder).get("options", "{}")))
+    asked = {name: value for name, value in options.items() if name not in getattr(builder_class, "NOT_IN_RESULT", ())}
+    if built != asked:
+        before, now = (" ".join(f"--{name}={value}" for name, value in given.items()) for given in (built, asked))
+        raise InputError(
+            f"{folder}: was built with {before or 'no options'}, not with {now or 'none'}; add --overwrite to build "
+            "it again, or name another --data_dir"
+        )
+
+
+def _build(
+    builder_class: type[tfds.core.DatasetBuilder],
+    data_dir: Path,
+    config: str,
+    source: str | Path | None,
+    options: Mapping[str, Any] | None,
+    *,
+    downloads: Path,
+) -> None:
+    """Runs the builder quietly: TFDS announces itself on stdout and draws a bar for each file.
+
+    What a builder downloads goes into the folder `downloads`, outside of the staging, and stays there.
+    """
     tfds.disable_progress_bar()
     manual_dir = Path(source).expanduser() if source is not None else None
-    options = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
+    download_config = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
+    if options and not hasattr(builder_class, "OPTIONS"):
+        raise InputError(f"{builder_class.name}: has no option --{next(iter(options))}; it has none")
+    own = {"options": dict(options)} if options else {}
+    kept = {"download_dir": downloads} if options and options.get("download") else {}
     with contextlib.redirect_stdout(io.StringIO()):
-        builder = builder_class(data_dir=data_dir, config=config, file_format="array_record")
-        builder.download_and_prepare(download_config=options)
+        builder = builder_class(data_dir=data_dir, config=config, file_format="array_record", **own)
+        builder.download_and_prepare(download_config=download_config, **kept)
 
 
 @contextlib.contextmanager

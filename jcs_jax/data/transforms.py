@@ -6,14 +6,38 @@ viewer sees them: `left_right` mirrors the picture, `top_bottom` turns it upside
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
-Augmentation = Callable[[np.ndarray, np.ndarray | None, np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
+Transform = Callable[[np.ndarray, np.ndarray | None, np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
 REFERENCE_CROP = 16  # pixels off each side, at most
 ELASTIC_KNOTS = 6
+REFERENCE_FLIPS = ("top_bottom",)
+MODERN_FLIPS = ("left_right", "top_bottom")
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """An augmentation by name.
+
+    Attributes:
+      transform: of a slice and its mask.
+      flips: the axes along which it mirrors, each with probability 0.5: all that can be done to stored stage
+        features. A mirrored feature map is not quite the features of the mirrored slice, since the filters are
+        not symmetric.
+    """
+
+    transform: Transform
+    flips: tuple[str, ...] = ()
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Slice and mask, (H, W), of the same size as before."""
+        return self.transform(image, mask, rng)
 
 
 def keep(image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
@@ -47,9 +71,8 @@ def reference(
         image = cv2.resize(image[window], (width, height), interpolation=cv2.INTER_LINEAR)
         if mask is not None:
             mask = cv2.resize(mask[window], (width, height), interpolation=cv2.INTER_NEAREST)
-    if rng.random() < 0.5:
-        image, mask = image[::-1], None if mask is None else mask[::-1]
-    return image, mask
+    flipped, mask = flip_some({"image": image}, mask, REFERENCE_FLIPS, rng)
+    return flipped["image"], mask
 
 
 def modern(
@@ -69,10 +92,8 @@ def modern(
     Returns:
       Slice in [0, 1] and mask in {0, 1}, of the same size.
     """
-    if rng.random() < 0.5:
-        image, mask = flip(image, mask, "left_right")
-    if rng.random() < 0.5:
-        image, mask = flip(image, mask, "top_bottom")
+    flipped, mask = flip_some({"image": image}, mask, MODERN_FLIPS, rng)
+    image = flipped["image"]
     if rng.random() < 0.9:
         map_x, map_y = _warp_maps(image.shape, rng)
         image = cv2.remap(np.ascontiguousarray(image), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
@@ -83,10 +104,20 @@ def modern(
     return _intensity(image, rng), mask
 
 
-def flip(image: np.ndarray, mask: np.ndarray | None, axis: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Mirrors slice and mask along `left_right` or `top_bottom`."""
-    number = {"top_bottom": 0, "left_right": 1}[axis]
-    return np.flip(image, number), None if mask is None else np.flip(mask, number)
+def flip(array: np.ndarray, axis: str) -> np.ndarray:
+    """Mirrors an array (H, W, ...) along `left_right` or `top_bottom`."""
+    return np.flip(array, {"top_bottom": 0, "left_right": 1}[axis])
+
+
+def flip_some(
+    arrays: dict[str, np.ndarray], mask: np.ndarray | None, axes: Sequence[str], rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Mirrors arrays (H, W, ...) and mask together along each of the axes, each time with probability 0.5."""
+    for axis in axes:
+        if rng.random() < 0.5:
+            arrays = {name: flip(array, axis) for name, array in arrays.items()}
+            mask = None if mask is None else flip(mask, axis)
+    return arrays, mask
 
 
 def _warp_maps(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -118,4 +149,8 @@ def _intensity(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(image, 0, 1).astype(np.float32)
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {"none": keep, "reference": reference, "modern": modern}
+AUGMENTATIONS = {
+    "none": Augmentation(keep),
+    "reference": Augmentation(reference, REFERENCE_FLIPS),
+    "modern": Augmentation(modern, MODERN_FLIPS),
+}

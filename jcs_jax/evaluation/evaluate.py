@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, PyTree
 
 from jcs_jax import metrics
 from jcs_jax.data.examples import Source
+from jcs_jax.data.splits import find_overlap
 from jcs_jax.errors import InputError
 from jcs_jax.evaluation.baselines import brightness_in_lungs, choose_brightness_threshold
 from jcs_jax.evaluation.lungs import lung_mask
@@ -71,14 +72,17 @@ def evaluate(
     summary = _summarise_lesions(cases, curve, threshold) | _summarise_labels(cases, preset.class_threshold)
     if not summary:
         raise InputError(f"{preset.name}: gives nothing that the data's masks or labels could be compared with")
+    leakage = None if train_source is None else find_overlap(train_source.records(), source.records()).counts()
+    if leakage and any(leakage.values()):
+        shared = ", ".join(f"{count} {kind}" for kind, count in leakage.items() if count)
+        notes.insert(0, f"LEAKAGE: the training split shares {shared} with this one: these are training scores")
     notes += [str(source.info[key]) for key in ("warning", "research_use_only") if source.info.get(key)]
     thresholds = {"class": preset.class_threshold, "mask": preset.mask_threshold}
-    return Evaluation(preset.name, thresholds, _count(cases), summary, cases, notes)
+    return Evaluation(preset.name, thresholds, _count(cases), summary, cases, notes, leakage)
 
 
 def _require_truth(source: Source) -> None:
-    examples = (source[index] for index in range(len(source)))
-    if not any(example.mask is not None or example.label >= 0 for example in examples):
+    if not any(record.lesion_area >= 0 or record.label >= 0 for record in source.records()):
         raise InputError("the data has neither masks nor labels to measure against; choose a split that has them")
 
 
@@ -87,7 +91,9 @@ def _brightness_threshold(source: Source, preset: Preset, train_source: Source |
     if train_source is None:
         note = "the brightness baseline was left out: no training split was given to choose its threshold on"
         return Measurement(math.nan, 0), [note]
-    evaluated = {source[index].name for index in range(len(source))}
+    if source[0].image is None or train_source[0].image is None:
+        return Measurement(math.nan, 0), ["the baselines were left out: stored features have no brightness"]
+    evaluated = {record.name for record in source.records()}
     threshold, shared = choose_brightness_threshold(train_source, preset.preprocessing, exclude=evaluated)
     notes = []
     if shared:
@@ -100,24 +106,28 @@ def _brightness_threshold(source: Source, preset: Preset, train_source: Source |
 def _measure(prediction: Prediction, preset: Preset, brightness_threshold: float) -> dict[str, float]:
     """All per-slice numbers; nan where one isn't defined."""
     intensity, lesions, mask = prediction.intensity, prediction.lesions, prediction.example.mask
-    values = {}
+    values: dict[str, float] = {}
     if prediction.infection is not None:
-        values = {"infection_probability": prediction.infection, "mean_brightness": float(intensity.mean())}
+        values["infection_probability"] = prediction.infection
+        if intensity is not None:
+            values["mean_brightness"] = float(intensity.mean())
     if lesions is None:
         return values
     predicted = metrics.binarize(lesions[np.newaxis], preset.mask_threshold)[0]
     values["predicted_area"] = float(predicted.mean())
     if mask is None:
         return values
-    if mask.shape != intensity.shape:
+    if mask.shape != lesions.shape:
         raise InputError(
-            f"{prediction.example.name}: the mask is {mask.shape} and the slice {intensity.shape} pixels; "
+            f"{prediction.example.name}: the mask is {mask.shape} and the slice {lesions.shape} pixels; "
             "prepare the data with masks of the slices' size"
         )
     values["lesion_area"] = float(mask.astype(bool).mean())
     values |= _overlaps("", predicted, mask)
     values["iou_adaptive"] = float(metrics.iou_adaptive(lesions[np.newaxis], mask[np.newaxis])[0])
     values["mae"] = float(metrics.mae(lesions[np.newaxis], mask[np.newaxis])[0])
+    if intensity is None:
+        return values
     lungs = lung_mask(intensity)
     values |= _overlaps(_ALL_LUNG, lungs, mask)
     if not math.isnan(brightness_threshold):
@@ -142,10 +152,9 @@ def _summarise_lesions(
     segmentation["mean_threshold_dice"] = curve.mean_dice()
     segmentation["best_threshold_dice"] = curve.best_dice()
     segmentation["best_threshold"] = curve.best_threshold()
-    summary = {
-        "segmentation": segmentation,
-        "baseline_all_lung": {name: _mean(cases, _ALL_LUNG + name) for name in _OVERLAPS},
-    }
+    summary = {"segmentation": segmentation}
+    if _column(cases, _ALL_LUNG + "dice").size:
+        summary["baseline_all_lung"] = {name: _mean(cases, _ALL_LUNG + name) for name in _OVERLAPS}
     if not math.isnan(threshold.value):
         summary["baseline_brightness_in_lungs"] = {
             **{name: _mean(cases, _BRIGHTNESS + name) for name in _OVERLAPS},
@@ -161,16 +170,17 @@ def _summarise_labels(cases: Sequence[Case], class_threshold: float) -> dict[str
     if not probabilities.size or not (labels >= 0).any():
         return {}
     counts = BinaryCounts.from_decisions(probabilities >= class_threshold, labels)
-    brightness = _column(cases, "mean_brightness")
-    return {
+    summary = {
         "classification": {
             "auc": ScoreRanks.from_scores(probabilities, labels).auc(),
             "sensitivity": counts.sensitivity(),
             "specificity": counts.specificity(),
             "accuracy": counts.accuracy(),
-        },
-        "baseline_mean_brightness": {"auc": ScoreRanks.from_scores(brightness, labels).auc()},
+        }
     }
+    if (brightness := _column(cases, "mean_brightness")).size:
+        summary["baseline_mean_brightness"] = {"auc": ScoreRanks.from_scores(brightness, labels).auc()}
+    return summary
 
 
 def _column(cases: Sequence[Case], name: str) -> Float[np.ndarray, " n"]:

@@ -55,6 +55,8 @@ class Evaluation:
         baselines' start with `baseline_`.
       cases: one row per slice, in the data's order.
       notes: what a reader must know, such as a warning of the data set.
+      leakage: how many names, patients and pictures the training split shares with this one; None if no
+        training split was given.
     """
 
     preset: str
@@ -63,6 +65,7 @@ class Evaluation:
     summary: Mapping[str, Mapping[str, Measurement]]
     cases: Sequence[Case]
     notes: Sequence[str] = ()
+    leakage: Mapping[str, int] | None = None
 
 
 def write_evaluation(
@@ -96,6 +99,7 @@ def write_evaluation(
         "dataset": dataset,
         "split": split,
         "train_split": train_split,
+        "leakage": None if evaluation.leakage is None else dict(evaluation.leakage),
         "thresholds": dict(evaluation.thresholds),
         "counts": dict(evaluation.counts),
         "policy": POLICY,

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jcs_jax.models.classifier import Classifier
+from jcs_jax.models.inputs import STAGE_FEATURES
 from jcs_jax.models.joint import JointNetwork
 from jcs_jax.models.segmenter import Segmenter
 from jcs_jax.nn.layers import Style
@@ -45,6 +46,11 @@ class Preset:
     class_threshold: float = 0.5
     mask_threshold: float = 0.5
     source: str = "JCS reimplementation; no weights"
+
+    @property
+    def stage_features(self) -> tuple[str, ...]:
+        """The stored first-stage features that can take the image's place, by the name of the network's argument."""
+        return STAGE_FEATURES[self.architecture]
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values that `from_json` reads."""

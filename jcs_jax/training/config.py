@@ -28,8 +28,11 @@ def default_config() -> ml_collections.ConfigDict:
     config.data.dataset = "chest_phantom"  # NAME or NAME/CONFIG
     config.data.train_split = "train"  # parts join with +
     config.data.eval_split = ""  # measured at the end, never chosen on; empty for none
-    config.data.allow_leakage = False  # train although slices or patients are in both splits
+    config.data.allow_leakage = False  # train although slices, patients or pictures are in both splits
     config.data.augment = "modern"  # none, reference or modern
+    config.data.mixing = ml_collections.ConfigDict()
+    config.data.mixing.alpha = 0.0  # of Beta(alpha, alpha), the weights of image mixing; 0 mixes nothing
+    config.data.mixing.label_rule = "soft"  # labels mixed as the pictures are; or dominant: those of the larger part
     config.data.threads = 2  # that decode and augment ahead
 
     config.loss = ml_collections.ConfigDict()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import flax
 import jax
 import ml_collections
 import numpy as np
@@ -16,9 +18,13 @@ import optax
 import jcs_jax
 from jcs_jax.checkpoints import check_shapes, load_model, save_model
 from jcs_jax.data.examples import Source
-from jcs_jax.data.pipeline import training_batches
+from jcs_jax.data.inputs import network_example, stack
+from jcs_jax.data.mixing import Mixing
+from jcs_jax.data.pipeline import HostShard, TrainingBatches
+from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
 from jcs_jax.files import require_folder
+from jcs_jax.models.inputs import network_arguments
 from jcs_jax.models.presets import Preset, build, get_preset
 from jcs_jax.training.config import check, create_optimizer, create_schedule
 from jcs_jax.training.progress import Progress
@@ -43,13 +49,17 @@ def preset_of(config: ml_collections.ConfigDict) -> Preset:
     return preset
 
 
-def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> tuple[TrainState, Preset]:
+def train(
+    config: ml_collections.ConfigDict, workdir: Path, source: Source, *, leakage: Mapping[str, int] | None = None
+) -> tuple[TrainState, Preset]:
     """Trains a network and leaves it in `workdir/model`.
 
     Args:
       config: as `default_config`.
       workdir: gets config.json, metrics.jsonl and, at the end, the model folder.
       source: training examples; a prepared data set or an `ArraySource`.
+      leakage: what the training split shares with the evaluation split, where that was allowed; it is written
+        into metrics.jsonl and the model's provenance.
 
     Returns:
       Final state, and the preset of the trained network.
@@ -61,18 +71,13 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
     check(config)
     require_folder(workdir, purpose="the run")
     preset = preset_of(config)
-    batches = training_batches(
-        source,
-        preset.preprocessing,
-        augment=config.data.augment,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        steps=config.steps,
-        threads=config.data.threads,
-    )
+    batches = _batches(config, preset, source)
     schedule = create_schedule(config, steps_per_epoch=max(1, len(source) // config.batch_size))
     try:
         step_fn, state = _prepare(config, preset, schedule)
+        _check_accepted(preset, state, source)
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"config: {error}") from error
 
@@ -85,6 +90,8 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
     ):
         millions = sum(leaf.size for leaf in jax.tree.leaves(state.params)) / 1e6
         progress.say(f"{preset.name}: {millions:.2f} M parameters, {len(source)} examples to train on")
+        if leakage:
+            log.write(json.dumps({"step": 0, "leakage": dict(leakage)}) + "\n")
         for step, batch in enumerate(batches, start=1):
             state, metrics = step_fn(state, batch)
             if step % config.log_every == 0 or step == config.steps:
@@ -95,9 +102,25 @@ def train(config: ml_collections.ConfigDict, workdir: Path, source: Source) -> t
                 log.flush()
                 progress.report(step, values)
     minutes = (time.monotonic() - started) / 60
-    description = provenance(config, source, minutes)
+    description = provenance(config, source, minutes, leakage)
     save_model(workdir / "model", state.inference_variables(), preset, provenance=description)
     return state, preset
+
+
+def _batches(config: ml_collections.ConfigDict, preset: Preset, source: Source) -> TrainingBatches:
+    """This process's part of the batches that the config asks for."""
+    return TrainingBatches(
+        source,
+        preset.preprocessing,
+        augment=config.data.augment,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        steps=config.steps,
+        mixing=Mixing(**config.data.mixing),
+        stage_features=preset.stage_features,
+        host=HostShard(jax.process_index(), jax.process_count()),
+        threads=config.data.threads,
+    )
 
 
 def _prepare(
@@ -115,7 +138,24 @@ def _prepare(
     return step_fn, state
 
 
-def provenance(config: ml_collections.ConfigDict, source: Source, minutes: float) -> dict[str, Any]:
+def _check_accepted(preset: Preset, state: TrainState, source: Source) -> None:
+    """Refuses stored features of another network before anything is compiled; pictures fit every network."""
+    example = source[0]
+    if example.image is not None:
+        return
+    unused = np.random.default_rng(0)
+    arrays = network_example(example, preset.preprocessing, AUGMENTATIONS["none"], unused, preset.stage_features)
+    features = network_arguments(stack([arrays]))
+    try:
+        jax.eval_shape(lambda: build(preset).apply(state.inference_variables(), **features))
+    except flax.errors.FlaxError as error:
+        shapes = ", ".join(f"{name} of {array.shape[-1]} channels" for name, array in features.items())
+        raise InputError(f"{preset.name}: was not made for {shapes}; take a network of the reference's size") from error
+
+
+def provenance(
+    config: ml_collections.ConfigDict, source: Source, minutes: float, leakage: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """What a model folder says about how it was trained."""
     options = json.loads(config.to_json_best_effort())
     del options["data"]["data_dir"]  # a path of somebody's machine
@@ -125,6 +165,7 @@ def provenance(config: ml_collections.ConfigDict, source: Source, minutes: float
         "examples": len(source),
         "data": dict(source.info),
         "minutes": round(minutes, 2),
+        **({"leakage": dict(leakage)} if leakage else {}),
     }
 
 

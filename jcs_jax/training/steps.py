@@ -18,6 +18,7 @@ from jcs_jax.losses import (
     mean_over_valid,
     per_image_deep_supervision,
 )
+from jcs_jax.models.inputs import network_arguments
 from jcs_jax.models.output import ModelOutput
 from jcs_jax.training.state import TrainState
 
@@ -56,9 +57,8 @@ class Objective:
             total += self.segmentation_weight * parts["segmentation_loss"]
         if output.class_logits is not None:
             valid = batch["valid"] * batch["label_valid"]
-            values = classification_loss(
-                output.class_logits, batch["label"], label_smoothing=self.label_smoothing, valid=valid
-            )
+            shares = jnp.stack([1 - batch["label"], batch["label"]], axis=-1)
+            values = classification_loss(output.class_logits, shares, label_smoothing=self.label_smoothing, valid=valid)
             parts["classification_loss"] = mean_over_valid(values, valid)
             total += self.classification_weight * parts["classification_loss"]
         return total, parts
@@ -88,7 +88,10 @@ def make_train_step(
 
     def loss_fn(params: Any, batch_stats: Any, batch: Mapping[str, Array]) -> tuple[Array, tuple[Metrics, Any]]:
         output, updated = model.apply(
-            {"params": params, "batch_stats": batch_stats}, batch["image"], train=True, mutable=["batch_stats"]
+            {"params": params, "batch_stats": batch_stats},
+            **network_arguments(batch),
+            train=True,
+            mutable=["batch_stats"],
         )
         loss, parts = objective(output, batch)
         return loss, (parts, updated.get("batch_stats", {}))

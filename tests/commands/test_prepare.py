@@ -18,7 +18,7 @@ def prepare(*arguments):
 def test_it_prepares_and_says_what_came_of_it(copy, tmp_path, capsys):
     assert prepare("covid19_ct100", "--source", copy, "--data_dir", tmp_path / "data") == 0
     said = capsys.readouterr().out
-    assert f"covid19_ct100/clean: written: {tmp_path / 'data/covid19_ct100/clean/1.0.0'}" in said
+    assert f"covid19_ct100/clean: written: {tmp_path / 'data/covid19_ct100/clean/1.1.0'}" in said
     rows = [line.split() for line in said.splitlines() if line.strip().startswith("fold")]
     assert [row[:2] for row in rows] == [["fold0", "2"], ["fold1", "2"], ["fold2", "1"], ["fold3", "1"], ["fold4", "1"]]
     assert [row[3:5] for row in rows] == [[row[1], "0"] for row in rows]  # every slice has label 1
@@ -122,7 +122,7 @@ def test_bad_input_ends_in_one_line_exit_code_2_and_nothing_written(copy, tmp_pa
         (("covid_cs", "--data_dir=data"), "name one data set of chest_phantom, covid19_ct100"),
         (("common", "--data_dir=data"), "name one data set of chest_phantom, covid19_ct100"),
         (("chest_phantom",), "--data_dir is missing"),
-        (("covid19_ct100", "--data_dir=data"), "no source folder given"),
+        (("covid19_ct100", "--data_dir=data"), "no source given"),
         (("covid19_ct100", "--data_dir=data", "--source=absent"), "absent: is not a folder"),
         (("chest_phantom", "--data_dir=data", "--config=huge"), "no config 'huge'; choose one of small, tiny"),
         (("chest_phantom", "--data_dir=data", "--colour=red"), "colour"),

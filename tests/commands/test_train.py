@@ -28,11 +28,6 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 
-class _Source(ArraySource):
-    def identities(self):
-        return [(example.name, example.patient) for example in self]
-
-
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "config_config", raising=False)  # the file of the test before, as it was loaded
@@ -44,13 +39,12 @@ def config(tmp_path, monkeypatch):
 @pytest.fixture
 def calls(monkeypatch):
     """A run whose data are in memory and whose training and measurement are only written down."""
-    picture = np.zeros((4, 4), np.float32)
+    one, two, three, four = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
     splits = {
-        "train": _Source(
-            [Example(picture, name="a", patient="1"), Example(picture, name="b")], {"warning": "synthetic"}
-        ),
-        "test": _Source([Example(picture, name="c", patient="2")]),
-        "leak": _Source([Example(picture, name="d", patient="1")]),
+        "train": ArraySource([Example(one, name="a", patient="1"), Example(two, name="b")], {"warning": "synthetic"}),
+        "test": ArraySource([Example(three, name="c", patient="2")]),
+        "leak": ArraySource([Example(four, name="d", patient="1")]),
+        "copy": ArraySource([Example(two, name="e", patient="3")]),
     }
     noted = types.SimpleNamespace(train=[], measure=[])
 
@@ -60,7 +54,7 @@ def calls(monkeypatch):
         return splits[split]
 
     monkeypatch.setattr(sources, "open_source", open_source)
-    monkeypatch.setattr(loop, "train", lambda config, workdir, source: noted.train.append((config, workdir, source)))
+    monkeypatch.setattr(loop, "train", lambda *run, leakage: noted.train.append((*run, leakage)))
     monkeypatch.setattr(evaluate, "measure", lambda **options: noted.measure.append(options))
     return noted
 
@@ -135,7 +129,7 @@ def test_overrides_reach_the_run(calls, config, tmp_path):
         "--config.loss.label_smoothing=0.5",
     ]
     assert _train(*flags) == 0
-    ((options, workdir, source),) = calls.train
+    ((options, workdir, source, _),) = calls.train
     assert (options.steps, options.loss.label_smoothing) == (7, 0.5)
     assert workdir == tmp_path / "run"
     assert len(source) == 2
@@ -157,17 +151,21 @@ def test_an_unknown_evaluation_split_is_refused_before_the_training(calls, confi
     assert calls.train == []
 
 
-@pytest.mark.parametrize("split", ["train", "leak"])
+@pytest.mark.parametrize("split", ["train", "leak", "copy"])
 def test_a_split_that_shares_slices_or_patients_is_refused_before_the_training(calls, config, tmp_path, capsys, split):
     flags = [f"--config={config}", f"--workdir={tmp_path / 'run'}", f"--config.data.eval_split={split}"]
     assert "config.data.allow_leakage=True" in _refused(capsys, tmp_path, *flags)
     assert calls.train == []
 
 
-def test_leakage_may_be_allowed(calls, config, tmp_path):
+@pytest.mark.parametrize("flag", ["--allow_leakage", "--config.data.allow_leakage=True"])
+def test_leakage_may_be_allowed_and_is_then_written_down(calls, config, tmp_path, flag):
     flags = [f"--config={config}", f"--workdir={tmp_path / 'run'}", "--config.data.eval_split=leak"]
-    assert _train(*flags, "--config.data.allow_leakage=True") == 0
-    assert len(calls.train) == len(calls.measure) == 1
+    assert _train(*flags, flag) == 0
+    ((options, _, _, leakage),) = calls.train
+    assert options.data.allow_leakage
+    assert leakage == {"names": 0, "patients": 1, "pictures": 0}
+    assert len(calls.measure) == 1
 
 
 def test_the_script_of_the_clone_refuses_with_the_same_line_and_exit_code(tmp_path):

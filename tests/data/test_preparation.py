@@ -23,11 +23,11 @@ def files(folder):
 def test_a_build_leaves_the_data_set_and_nothing_else(copy, tmp_path, capsys):
     prepared = prepare(Ct100, data_dir=tmp_path / "a/data", source=copy)
     assert (prepared.dataset, prepared.kept) == ("covid19_ct100/clean", False)
-    assert prepared.folder == tmp_path / "a/data/covid19_ct100/clean/1.0.0"
+    assert prepared.folder == tmp_path / "a/data/covid19_ct100/clean/1.1.0"
     shards = [f"covid19_ct100-fold{fold}.array_record-00000-of-00001" for fold in range(5)]
-    assert files(prepared.folder) == [*shards, "dataset_info.json", "features.json", "metadata.json"]
+    assert files(prepared.folder) == [*shards, "dataset_info.json", "features.json", "index.jsonl", "metadata.json"]
     assert files(tmp_path / "a")[:3] == ["data", "data/covid19_ct100", "data/covid19_ct100/clean"]
-    assert len(files(tmp_path / "a")) == 4 + 8
+    assert len(files(tmp_path / "a")) == 4 + 9
     assert capsys.readouterr() == ("", "")
 
 
@@ -77,8 +77,8 @@ def test_an_interrupted_build_leaves_nothing_and_can_be_run_again(copy, tmp_path
 
 
 def test_what_a_killed_build_left_is_no_data_set(copy, tmp_path):
-    version = tmp_path / "data/covid19_ct100/clean/1.0.0"
-    (version.parent / ".1.0.0.abc.tmp/build").mkdir(parents=True)
+    version = tmp_path / "data/covid19_ct100/clean/1.1.0"
+    (version.parent / ".1.1.0.abc.tmp/build").mkdir(parents=True)
     version.mkdir()
     with pytest.raises(InputError, match="not finished"):
         open_source(tmp_path / "data", "covid19_ct100/clean", "fold0")
@@ -111,3 +111,34 @@ def test_a_summary_without_lesions_has_no_lesion_share(copy, tmp_path):
     prepare(Ct100, data_dir=tmp_path / "data", source=copy)
     shares = [summarise(open_source(tmp_path / "data", "covid19_ct100", f"fold{fold}")).foreground for fold in range(5)]
     assert sum(math.isnan(share) for share in shares) == 1
+
+
+class Options(Ct100, skip_registration=True):
+    """COVID-19-CT100 with an option that changes what is built and one that does not."""
+
+    name = "covid19_ct100"
+    OPTIONS = ("seed", "download")
+
+    def locate_source(self, manual_dir):
+        return manual_dir
+
+
+def test_data_built_with_other_options_are_not_passed_off(copy, tmp_path):
+    def build(**options):
+        return prepare(Options, data_dir=tmp_path / "data", source=copy, options=options)
+
+    assert not build(seed=3).kept
+    assert build(seed=3).kept
+    assert build(seed=3, download=True).kept
+    with pytest.raises(InputError, match="was built with --seed=3, not with --seed=4; add --overwrite"):
+        build(seed=4)
+    with pytest.raises(InputError, match="was built with --seed=3, not with none"):
+        build()
+
+
+def test_an_option_that_the_builder_does_not_have_is_refused(copy, tmp_path):
+    with pytest.raises(SourceError, match="has no option --colour; it has --seed, --download"):
+        prepare(Options, data_dir=tmp_path / "data", source=copy, options={"colour": 1})
+    with pytest.raises(InputError, match="chest_phantom: has no option --seed; it has none"):
+        prepare(Phantom, data_dir=tmp_path / "data", options={"seed": 1})
+    assert not (tmp_path / "data").exists()

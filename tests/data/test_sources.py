@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from ct100_copy import write_copy
@@ -38,7 +39,7 @@ def scratch(data_dir, tmp_path):
 
 
 def version(root):
-    return root / "covid19_ct100/clean/1.0.0"
+    return root / "covid19_ct100/clean/1.1.0"
 
 
 def test_gray_slices_come_as_intensities(data_dir, copy):
@@ -79,13 +80,37 @@ def test_indices_count_from_both_ends_and_stop(data_dir):
 
 def test_info_holds_the_metadata(data_dir):
     info = open_source(data_dir, "covid19_ct100", "fold0").info
-    assert info["dataset"] == "covid19_ct100/clean/1.0.0"
+    assert info["dataset"] == "covid19_ct100/clean/1.1.0"
     assert "patients are unknown" in info["split_note"]
 
 
-def test_identities_name_slices_and_patients(data_dir):
-    source = open_source(data_dir, "chest_phantom", "test")
-    assert list(source.identities()) == [(example.name, example.patient) for example in source]
+@pytest.mark.parametrize("split", ["test", "train[1:3]+test[:50%]"])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_records_tell_of_every_slice_with_and_without_the_index(scratch, split, indexed):
+    if not indexed:
+        (scratch / "chest_phantom/tiny/1.1.0/index.jsonl").unlink()
+    source = open_source(scratch, "chest_phantom", split)
+    records = list(source.records())
+    assert len(records) == 4
+    for record, example in zip(records, source, strict=True):
+        assert (record.name, record.patient, record.label) == (example.name, example.patient, example.label)
+        assert (record.height, record.width) == example.image.shape
+        assert (record.origin, record.file_type, record.lesion_area) == ("phantom", "", example.mask.sum())
+        assert record.slice_index == int(record.name[-1])
+    assert len({record.digest for record in records}) == 4
+
+
+def test_records_decode_no_picture(data_dir, monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", None)
+    assert len(list(open_source(data_dir, "chest_phantom", "train").records())) == 8
+
+
+@pytest.mark.parametrize("spoil", ["{", '{"file": "x"}', ""])
+def test_a_damaged_index_is_refused(scratch, spoil):
+    index = scratch / "chest_phantom/tiny/1.1.0/index.jsonl"
+    index.write_text(index.read_text()[:-20] + spoil)
+    with pytest.raises(InputError, match=r"index\.jsonl: is damaged; prepare the data set again"):
+        list(open_source(scratch, "chest_phantom", "test").records())
 
 
 def test_split_sizes_are_listed(data_dir):
@@ -107,7 +132,7 @@ def test_a_source_can_be_pickled(data_dir):
 
 def test_a_mask_of_one_pixel_means_that_nobody_drew_one(data_dir):
     source = open_source(data_dir, "covid19_ct100", "fold0")
-    stored = {**source._data[0], "mask": np.zeros((1, 1, 1), np.uint8)}
+    stored = {**source._data[0], "mask": cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes()}
     source._data = [stored, stored]
     assert source[0].mask is None
 
@@ -117,7 +142,7 @@ def test_the_newest_finished_version_is_read(scratch):
     shutil.copytree(version(scratch), version(scratch).with_name("1.9.0"))
     (version(scratch).with_name("2.0.0")).mkdir()
     info = version(scratch).with_name("1.10.0") / "dataset_info.json"
-    info.write_text(info.read_text().replace("1.0.0", "1.10.0"))
+    info.write_text(info.read_text().replace("1.1.0", "1.10.0"))
     assert open_source(scratch, "covid19_ct100", "fold0").info["dataset"] == "covid19_ct100/clean/1.10.0"
 
 
@@ -147,7 +172,7 @@ def test_an_empty_split_is_refused(data_dir):
     assert "holds no slice" in refused(data_dir, "covid19_ct100", "fold0[:0]")
 
 
-@pytest.mark.parametrize("dataset", ["", "../covid19_ct100", "covid19_ct100/clean/1.0.0", "covid19_ct100/..", "/"])
+@pytest.mark.parametrize("dataset", ["", "../covid19_ct100", "covid19_ct100/clean/1.1.0", "covid19_ct100/..", "/"])
 def test_what_is_no_name_is_refused(data_dir, dataset):
     assert "is not a name" in refused(data_dir, dataset, "fold0")
 

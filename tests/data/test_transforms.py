@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jcs_jax.data import transforms
-from jcs_jax.data.transforms import AUGMENTATIONS, flip, modern, reference
+from jcs_jax.data.transforms import AUGMENTATIONS, flip, flip_some, modern, reference
 
 SHAPE = (96, 120)
 
@@ -91,14 +91,23 @@ def test_an_empty_mask_stays_empty():
 
 
 def test_flips_are_named_as_a_viewer_sees_them():
-    image = np.float32([[1, 2], [3, 4]])
-    mask = np.float32([[1, 0], [0, 0]])
-    mirrored, mirrored_mask = flip(image, mask, "left_right")
-    np.testing.assert_array_equal(mirrored, [[2, 1], [4, 3]])
-    np.testing.assert_array_equal(mirrored_mask, [[0, 1], [0, 0]])
-    turned, no_mask = flip(image, None, "top_bottom")
-    np.testing.assert_array_equal(turned, [[3, 4], [1, 2]])
-    assert no_mask is None
+    array = np.arange(12).reshape(3, 4)
+    np.testing.assert_array_equal(flip(array, "left_right")[0], [3, 2, 1, 0])
+    np.testing.assert_array_equal(flip(array, "top_bottom")[0], [8, 9, 10, 11])
+    features = np.stack([array, -array], axis=-1)
+    np.testing.assert_array_equal(flip(features, "left_right")[..., 1], -array[:, ::-1])
+
+
+def test_slice_and_mask_are_mirrored_together_along_half_of_the_axes():
+    array, rng, kinds = np.arange(6).reshape(2, 3), np.random.default_rng(0), collections.Counter()
+    for _ in range(400):
+        arrays, mask = flip_some({"a": array, "b": -array}, array, ("left_right", "top_bottom"), rng)
+        np.testing.assert_array_equal(arrays["a"], mask)
+        np.testing.assert_array_equal(arrays["b"], -mask)
+        kinds[int(mask[0, 0])] += 1
+    assert sorted(kinds) == [0, 2, 3, 5]
+    assert all(70 < count < 130 for count in kinds.values())
+    assert flip_some({"a": array}, None, ("left_right",), rng)[1] is None
 
 
 def test_keep_keeps():

@@ -183,8 +183,10 @@ class TestBaselines:
         both = [self._thorax("a", 0.6), self._thorax("b", 0.6)]
         evaluation = _evaluate(both, train_source=ArraySource(both))
         assert "baseline_brightness_in_lungs" not in evaluation.summary
-        assert "2 slices" in evaluation.notes[0]
-        assert "left out" in evaluation.notes[1]
+        assert "LEAKAGE: the training split shares 2 names, 2 pictures" in evaluation.notes[0]
+        assert evaluation.leakage == {"names": 2, "patients": 0, "pictures": 2}
+        assert "2 slices" in evaluation.notes[1]
+        assert "left out" in evaluation.notes[2]
 
 
 class TestBadInput:

@@ -13,6 +13,7 @@ import jcs_jax
 from jcs_jax.checkpoints import describe_model, load_model, save_model
 from jcs_jax.data.examples import ArraySource, Example
 from jcs_jax.errors import InputError
+from jcs_jax.evaluation.evaluate import evaluate
 from jcs_jax.models.presets import build
 from jcs_jax.training import loop
 from jcs_jax.training.config import default_config
@@ -164,12 +165,57 @@ def test_a_run_starts_from_a_model_folder(no_network, source, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, state.params, variables["params"])
 
 
+def _stored_source(side: int = 32, channels: int = 4) -> ArraySource:
+    shapes = {"vgg_features": (side, side, channels), "res2net_features": (side // 2, side // 2, channels)}
+    examples = []
+    for index in range(3):
+        features = {name: RNG.integers(0, 255, shape, np.uint8) for name, shape in shapes.items()}
+        mask = RNG.integers(0, 2, (64, 64), np.uint8)
+        examples.append(Example(None, mask=mask, label=1, name=f"slice {index}", **features))
+    return ArraySource(examples)
+
+
+def test_a_network_is_trained_and_measured_on_stored_features(tmp_path):
+    config = _config("joint", **{"steps": 2})
+    config.model.options.classes = 2
+    state, preset = train(config, tmp_path / "run", _stored_source())
+    evaluation = evaluate(
+        build(preset), state.inference_variables(), preset, _stored_source(), train_source=_stored_source()
+    )
+    assert evaluation.counts["slices"] == evaluation.summary["segmentation"]["dice"].n == 3
+    assert not any(group.startswith("baseline") for group in evaluation.summary)
+    assert "stored features have no brightness" in " ".join(evaluation.notes)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"side": 64}, "set config.model.input_size=64"),
+        ({"channels": 6}, "was not made for vgg_features of 6 channels"),
+    ],
+)
+def test_stored_features_of_another_network_are_refused_and_nothing_is_written(tmp_path, given, said):
+    with pytest.raises(InputError, match=said):
+        train(_config(), tmp_path / "run", _stored_source(**given))
+    assert not (tmp_path / "run").exists()
+
+
+def test_allowed_leakage_is_written_into_the_metrics_and_the_model(source, tmp_path):
+    leakage = {"names": 0, "patients": 1, "pictures": 0}
+    config = _config("classifier", **{"steps": 1})
+    config.data.mixing.alpha = 0.5
+    train(config, tmp_path / "run", source, leakage=leakage)
+    assert json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0]) == {"step": 0, "leakage": leakage}
+    assert describe_model(tmp_path / "run/model")[1]["leakage"] == leakage
+
+
 REFUSED = {
     "steps": ({"steps": 0}, "config.steps is 0"),
     "network": ({"model.name": "segmenter_huge"}, "segmenter_huge.*choose one of"),
     "option": ({"model.options": {"colour": 1}}, "no option colour"),
     "norm": ({"model.options": {"norm": "layer"}}, "not 'layer'"),
     "size": ({"model.input_size": 8}, "at least 16 x 16"),
+    "mixing": ({"data.mixing": {"alpha": -1.0, "label_rule": "soft"}}, "mixing.alpha is -1.0"),
     "augmentation": ({"data.augment": "strong"}, "'strong'; choose one of none, reference, modern"),
     "optimiser": ({"optimizer.name": "lion"}, "modern or reference, not 'lion'"),
     "loss": ({"loss.segmentation": "dice"}, "per_image or reference, not 'dice'"),
