@@ -211,4 +211,4 @@ def source_fingerprint(source: Source) -> str:
 
 
 def _read_options(threads: int) -> grain.ReadOptions:
-    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_READ_AHEAD)
+    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, _READ_AHEAD))

@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from jcs_datasets.chest_phantom import Builder as Phantom
 from jcs_jax.data.examples import ArraySource, Example
 from jcs_jax.data.inputs import framed, network_example, stack
 from jcs_jax.data.mixing import Mixing
 from jcs_jax.data.pipeline import HostShard, TrainingBatches, evaluation_batches
+from jcs_jax.data.preparation import prepare
+from jcs_jax.data.sources import open_source
 from jcs_jax.data.stream import ExampleStream
 from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
@@ -194,6 +197,23 @@ def test_hosts_read_their_rows_of_the_same_global_batch_and_one_host_goes_on_whe
     alone.restore(hosts[1].state())
     for one, two in zip(whole[5:], alone, strict=True):
         _assert_same(one, two)
+
+
+def test_the_next_hundred_batches_of_prepared_data_are_the_same_to_the_bit_on_fewer_hosts(tmp_path):
+    prepare(Phantom, data_dir=tmp_path, config="tiny")
+    source = open_source(tmp_path, "chest_phantom", "train+test")  # 12 slices: step 37 is in the middle of an epoch
+    options = {"batch_size": 4, "steps": 137, "mixing": Mixing(0.4)}
+    hosts = [_training(source, host=HostShard(index, 2), **options) for index in range(2)]
+    for _ in range(37):
+        for host in hosts:
+            next(host)
+    state = json.loads(json.dumps(hosts[0].state()))
+    alone = _training(open_source(tmp_path, "chest_phantom", "train+test"), threads=3, **options)
+    alone.restore(state)
+    for _ in range(100):
+        parts = [next(host) for host in hosts]
+        _assert_same({key: np.concatenate([part[key] for part in parts]) for key in KEYS}, next(alone))
+    assert list(alone) == []
 
 
 @pytest.mark.parametrize(
