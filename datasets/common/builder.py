@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from jcs_datasets.common.errors import SourceError
+from jcs_datasets.common.shards import name_shards, write_shards
 
 
 class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A TFDS builder whose source is given as `manual_dir`, and which may take options of its own.
+
+    Every example is written at once, in the order in which the generators yield them, so that a data set may be
+    larger than memory.
 
     A subclass says in `SOURCE_MEANING` what its source is and in `OPTIONS` which options it has, and reads and
     checks the source in `read_source`. Options that change the result stand in the metadata as `options`, JSON.
@@ -75,3 +80,21 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             kept = {name: value for name, value in self.options.items() if name not in self.NOT_IN_RESULT}
             self.info.metadata["options"] = json.dumps(kept, sort_keys=True)
         super().download_and_prepare(download_config=config, **arguments)
+
+    def shard_prefix(self, split: str) -> Path:
+        """Path of a split's files until they have their final names."""
+        return Path(self.data_path) / f"unnamed-{split}"
+
+    def _generate_splits(
+        self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
+    ) -> Sequence[tfds.core.SplitInfo]:
+        generators = self._split_generators(dl_manager)
+        return [
+            self._write_split(split, itertools.islice(examples, download_config.max_examples_per_split))
+            for split, examples in generators.items()
+        ]
+
+    def _write_split(self, split: str, examples: Iterator[tuple[str, Mapping[str, Any]]]) -> tfds.core.SplitInfo:
+        unkeyed = (example for _, example in examples)
+        shards = write_shards(self.shard_prefix(split), self.info.features, self._example_writer(), unkeyed)
+        return name_shards(self._get_filename_template(split_name=split), split, shards)

@@ -3,9 +3,9 @@
     jcs prepare covid_cs --config segmentation_features_half --source COVID-CS --data_dir data
     jcs train --config=experiments/configs/covid_cs_joint_features.py --workdir=runs/covid_cs
 
-The release's recipe: reference sizes and loss, Adam with coupled L2, poly decay, batch 1. It starts from random
-weights unless --config.model.init_from names a converted joint network. The data set is not at hand here, so neither
-score nor time has been measured; the released weights have a Dice of 78.5 % by the authors' account.
+The release's recipe: reference sizes and loss, Adam with coupled L2, poly decay, batch 1. Name a converted network
+with --config.model.init_from: the frozen norms of the reference do nothing for random weights. The data set is not at
+hand here, so neither score nor time has been measured; by the authors' account their weights have a Dice of 78.5 %.
 """
 
 import ml_collections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,16 @@ USAGE = """usage: jcs prepare NAME --data_dir DIR [--source PATH] [--config NAME
 
 Builds a data set that `jcs train`, `jcs evaluate` and `jcs audit` read. NAME is one of the builders; ct_manifest
 takes slices of your own from a CSV file or from a folder of class folders."""
-_NOTES = ("split_note", "label_policy", "licence", "research_use_only")
-_OPTIONS = ("folds", "seed", "download", "beam", "manifest")
+_NOTES = (
+    "split_note",
+    "patient_note",
+    "slice_note",
+    "features_note",
+    "label_policy",
+    "licence",
+    "research_use_only",
+)
+_OPTIONS = ("folds", "seed", "download", "mirror", "beam", "manifest")
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -29,6 +38,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("folds", None, "Number of folds to split patients into.", lower_bound=2, flag_values=values)
     flags.DEFINE_integer("seed", None, "Of the assignment to splits.", lower_bound=0, flag_values=values)
     flags.DEFINE_bool("download", None, "Fetch the files from their public home first.", flag_values=values)
+    flags.DEFINE_string("mirror", None, "Address of a copy to fetch them from instead.", flag_values=values)
     flags.DEFINE_bool("beam", None, "Build with Apache Beam, for very large sets (extra `beam`).", flag_values=values)
     flags.DEFINE_string("manifest", None, "Also write the manifest, with its splits, to this CSV.", flag_values=values)
 
@@ -72,11 +82,13 @@ def _show(prepared: Prepared, data_dir: str) -> None:
         source = sources.open_source(data_dir, prepared.dataset, split)
         row = preparation.summarise(source)
         counts = (row.slices, row.patients or "unknown", row.infected, row.uninfected, row.empty_masks)
-        table.add_row(split, *map(str, counts), f"{row.foreground:.1%}")
+        share = "-" if math.isnan(row.foreground) else f"{row.foreground:.1%}"
+        table.add_row(split, *map(str, counts), share)
     console = Console(soft_wrap=True, highlight=False)
     console.print(table, "lesion share: of the picture, in the median slice that shows a lesion", sep="")
     for key in _NOTES:
-        console.print(f"{key.replace('_', ' ')}: {source.info.get(key, 'not stated')}", markup=False)
+        if key in source.info:
+            console.print(f"{key.replace('_', ' ')}: {source.info[key]}", markup=False)
     if source.info["warning"]:
         console.print(f"WARNING: {source.info['warning']}", style="bold red", markup=False)
     state = "kept as it was (--overwrite rebuilds)" if prepared.kept else "written"
