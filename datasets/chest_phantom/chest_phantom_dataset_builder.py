@@ -9,8 +9,10 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from jcs_datasets.chest_phantom.geometry import FIELD_OF_VIEW
+from jcs_datasets.chest_phantom.location import describe_locations
 from jcs_datasets.chest_phantom.phantom import make_patient
-from jcs_datasets.common.contract import gray8_picture, hu16_picture, slice_features, slice_metadata
+from jcs_datasets.common.contract import slice_features, slice_metadata
+from jcs_datasets.common.records import Record, hu16_example
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -37,8 +39,11 @@ class ChestPhantomConfig(tfds.core.BuilderConfig):
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Synthetic chest CT in HU; needs no source."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First phantom."}  # noqa: RUF012  TFDS's own convention
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {  # noqa: RUF012  TFDS's own convention
+        "1.0.0": "First phantom.",
+        "1.1.0": "Lungs, digest and size of each slice; count, area and location of its lesions.",
+    }
     BUILDER_CONFIGS = [  # noqa: RUF012  TFDS's own convention
         ChestPhantomConfig(
             name="small",
@@ -73,6 +78,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 warning="synthetic phantom, not a patient: a score on it says nothing about people",
                 label_policy="label is 1 where the patient is infected and the slice shows an opacity, else 0",
                 split_note="patients are disjoint",
+                lesion_note=(
+                    "lesion_location names side, third of the lungs' height and peripheral (outer third) or central; "
+                    "it is empty where lesion_count is 0"
+                ),
                 field_of_view_mm=str(FIELD_OF_VIEW),
             ),
         )
@@ -95,14 +104,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             patient = f"phantom-{number:03d}"
             for index in range(config.slices):
                 name = f"{patient}-slice-{index:02d}"
-                yield (
-                    name,
-                    {
-                        "image": hu16_picture(phantom.hounsfield[index]),
-                        "mask": gray8_picture(phantom.lesions[index]),
-                        "label": int(infected and phantom.lesions[index].any()),
-                        "patient": patient,
-                        "name": name,
-                        "slice_index": index,
-                    },
+                lesions, lungs = phantom.lesions[index], phantom.lungs[index]
+                record = Record(
+                    name=name,
+                    label=int(lesions.any()),
+                    patient=patient,
+                    slice_index=index,
+                    source="phantom",
+                    lesion_location=describe_locations(lesions, lungs, phantom.heights[index]),
                 )
+                yield name, hu16_example(record, phantom.hounsfield[index], lesions, lungs)

@@ -27,6 +27,7 @@ class Phantom:
         left, the front at the top.
       lungs: (S, H, W) uint8, 1 in the lungs, opacities included.
       lesions: (S, H, W) uint8, 1 where an opacity of COVID-19 covers more than half of the lung's pixel.
+      heights: (S,) float64, of the slices: 0 at the apex of the lungs, 1 at their base.
       spacing: mm between slices, rows and columns.
       infected: whether the patient has opacities at all.
     """
@@ -34,6 +35,7 @@ class Phantom:
     hounsfield: np.ndarray
     lungs: np.ndarray
     lesions: np.ndarray
+    heights: np.ndarray
     spacing: tuple[float, float, float]
     infected: bool
 
@@ -62,11 +64,11 @@ def make_patient(seed: int | tuple[int, ...], *, infected: bool, slices: int = 4
     tubes = grow_vessels(rng, patient)
     gap = (BASE - APEX) / slices
     offset = rng.uniform(0.3, 0.7)
-    heights = [APEX + gap * (index + offset) for index in range(slices)]
-    opacities = sample_opacities(rng, patient, np.array(heights) * LUNG_HEIGHT) if infected else []
+    heights = np.array([APEX + gap * (index + offset) for index in range(slices)])
+    opacities = sample_opacities(rng, patient, heights * LUNG_HEIGHT) if infected else []
     sharpness, noise = rng.uniform(0.35, 0.6), rng.uniform(12, 30)
     images, lungs, lesions = [], [], []
-    for height in heights:
+    for height in heights.tolist():
         level = Level(rng, grid, patient, height)
         section = draw_section(level)
         draw_benign(level, section)
@@ -78,6 +80,7 @@ def make_patient(seed: int | tuple[int, ...], *, infected: bool, slices: int = 4
         hounsfield=np.stack(images),
         lungs=np.stack(lungs).astype(np.uint8),
         lesions=np.stack(lesions).astype(np.uint8),
+        heights=heights,
         spacing=(gap * LUNG_HEIGHT, grid.spacing, grid.spacing),
         infected=infected,
     )

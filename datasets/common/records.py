@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from jcs_datasets.common.contract import UNKNOWN, gray8_picture, hu16_picture
+from jcs_datasets.common.contract import UNKNOWN, gray8_png, hu16_png
 
 ABSENT_MASK = np.zeros((1, 1), np.uint8)
 _EIGHT_CONNECTED = np.ones((3, 3))
@@ -54,7 +54,7 @@ def gray8_example(
       mask: (H, W) 0/1; None where nobody drew one.
       lungs: (H, W) 0/1; None where they are unknown.
     """
-    return {"image": gray8_picture(image), "lungs": _mask(lungs), **_told(record, {"image": image}, image.shape, mask)}
+    return {"image": gray8_png(image), "lungs": _mask(lungs), **_told(record, {"image": image}, image.shape, mask)}
 
 
 def hu16_example(
@@ -63,7 +63,7 @@ def hu16_example(
     """An example of a `hu16` data set: (H, W) integers in HU, and masks as for `gray8_example`."""
     values = np.asarray(hounsfield, np.int32)
     return {
-        "image": hu16_picture(values),
+        "image": hu16_png(values),
         "lungs": _mask(lungs),
         **_told(record, {"image": values}, values.shape, mask),
     }
@@ -101,5 +101,5 @@ def _told(
     return {**told, "height": shape[0], "width": shape[1], "mask": _mask(mask)}
 
 
-def _mask(mask: np.ndarray | None) -> Any:
-    return gray8_picture(ABSENT_MASK if mask is None else mask)
+def _mask(mask: np.ndarray | None) -> bytes:
+    return gray8_png(ABSENT_MASK if mask is None else mask)

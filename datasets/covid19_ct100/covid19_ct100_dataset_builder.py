@@ -11,10 +11,13 @@ import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
 
-from jcs_datasets.common.contract import UNKNOWN_INDEX, gray8_picture, slice_features, slice_metadata
+from jcs_datasets.common.builder import SourceBuilder
+from jcs_datasets.common.contract import slice_features, slice_metadata
 from jcs_datasets.common.errors import SourceError
 from jcs_datasets.common.pictures import read_gray, read_mask
-from jcs_datasets.covid19_ct100.layout import Layout, Slice, read_clean, read_official
+from jcs_datasets.common.records import Record, gray8_example
+from jcs_datasets.covid19_ct100.download import download_copy
+from jcs_datasets.covid19_ct100.layout import Slice, read_clean, read_official
 
 INFECTED = 1
 
@@ -32,14 +35,21 @@ class Covid19Ct100Config(tfds.core.BuilderConfig):
     seed: int = 0
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-    """COVID-19-CT100 from a local copy in the official layout, given as `manual_dir`.
+class Builder(SourceBuilder):
+    """COVID-19-CT100 from a local copy in the official layout, given as `manual_dir`, or fetched from its public home.
 
-    The whole copy is checked before anything is written; what is wrong raises `SourceError`.
+    The whole copy is checked before anything is written; what is wrong raises `SourceError`. The network is
+    used only where the option `download` is true; `mirror` is the URL of another web folder with the same files.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Published lists, and five disjoint folds."}  # noqa: RUF012  TFDS's own convention
+    SOURCE_MEANING = "folder of your copy"
+    OPTIONS = ("download", "mirror")
+
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {  # noqa: RUF012  TFDS's own convention
+        "1.0.0": "Published lists, and five disjoint folds.",
+        "1.1.0": "Digest, size, file type and lesions of each slice.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "manual_dir must hold the lists (all.txt, or train.txt and test.txt) and the files they name: "
         "tr_im/*.png and tr_mask_new/*.png."
@@ -65,31 +75,44 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
         )
 
-    def download_and_prepare(
-        self, *, download_config: tfds.download.DownloadConfig | None = None, **options: Any
-    ) -> None:
-        """As in TFDS, after checking the source, so that a bad one leaves nothing behind.
+    def download_and_prepare(self, *, download_dir: epath.PathLike | None = None, **arguments: Any) -> None:
+        """As in TFDS, after checking the source, or fetching and checking it.
 
         Args:
-          download_config: its `manual_dir` is the local copy.
-          **options: passed on to TFDS.
+          download_dir: keeps what is downloaded, for other configs too; by default `downloads` in the data_dir.
+          **arguments: as of `SourceBuilder`.
 
         Raises:
-          SourceError: the first thing that is wrong with the copy.
+          SourceError: the first thing that is wrong with the source or on the way to it.
         """
-        config = download_config or tfds.download.DownloadConfig()
-        if not self.data_path.exists() or config.download_mode.overwrite_dataset:
-            if not config.manual_dir:
-                raise SourceError("covid19_ct100: no source folder given; name your copy with --source (manual_dir)")
-            self._layout = self._read_layout(Path(config.manual_dir).expanduser())
-        super().download_and_prepare(download_config=config, **options)
+        self._downloads = Path(download_dir or self.data_dir_root / "downloads").expanduser()
+        super().download_and_prepare(**arguments)
 
-    def _read_layout(self, folder: Path) -> Layout:
+    def locate_source(self, manual_dir: Path | None) -> Path:
+        """The copy that is given, or the one that is downloaded now."""
+        mirror = self.options.get("mirror")
+        if self.options.get("download"):
+            if manual_dir is not None:
+                raise SourceError(f"{self.name}: --download and --source are both given; keep one of the two")
+            return download_copy(self._downloads, mirror)
+        if mirror is not None:
+            raise SourceError(f"{self.name}: --mirror says where to download from; add --download")
+        if manual_dir is None:
+            raise SourceError(
+                f"{self.name}: no source given; name the {self.SOURCE_MEANING} with --source, or add --download to "
+                "fetch it from its public home"
+            )
+        return manual_dir
+
+    def read_source(self, source: Path) -> None:
+        """Reads the lists and checks every file they name."""
         config: Covid19Ct100Config = self.builder_config
-        return read_clean(folder, folds=config.folds, seed=config.seed) if config.folds else read_official(folder)
+        self._layout = (
+            read_clean(source, folds=config.folds, seed=config.seed) if config.folds else read_official(source)
+        )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, dict]]]:
-        del dl_manager  # nothing is downloaded, and the source has been read
+        del dl_manager  # the source has been read
         if self._layout.warning:
             logging.warning("%s: %s", self.info.full_name, self._layout.warning)
         self.info.metadata["warning"] = self._layout.warning
@@ -98,14 +121,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, slices: Sequence[Slice]) -> Iterator[tuple[str, dict]]:
         for item in slices:
-            yield (
-                item.name,
-                {
-                    "image": gray8_picture(read_gray(item.entry.image, str(item.entry.image))),
-                    "mask": gray8_picture(read_mask(item.entry.mask, str(item.entry.mask))),
-                    "label": INFECTED,
-                    "patient": "",
-                    "name": item.name,
-                    "slice_index": UNKNOWN_INDEX,
-                },
-            )
+            image, mask = item.entry.image, item.entry.mask
+            record = Record(name=item.name, label=INFECTED, file_type=image.suffix.lower().lstrip("."))
+            yield item.name, gray8_example(record, read_gray(image, str(image)), read_mask(mask, str(mask)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jcs_datasets.common.errors import SourceError
 from jcs_datasets.common.pictures import read_gray, read_mask
+from jcs_datasets.common.records import pixel_digest
 from jcs_datasets.covid19_ct100.folds import assign_folds
 from jcs_datasets.covid19_ct100.lists import Entry, read_list
 
@@ -23,7 +24,7 @@ class Slice:
     Attributes:
       name: unique in the data set.
       entry: where its files are.
-      digest: SHA-256 of the picture's size and pixels.
+      digest: of the picture, as `pixel_digest`.
     """
 
     name: str
@@ -132,8 +133,7 @@ def _check_slices(entries: Sequence[Entry]) -> list[Slice]:
                 f"{entry.mask} ({entry.line}): is {mask.shape[1]}x{mask.shape[0]} pixels, but its slice "
                 f"{entry.key} is {image.shape[1]}x{image.shape[0]}; use the mask drawn on this slice"
             )
-        digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-        slices.append(Slice(Path(entry.key).stem if unique else entry.key, entry, digest))
+        slices.append(Slice(Path(entry.key).stem if unique else entry.key, entry, pixel_digest(image)))
     return slices
 
 

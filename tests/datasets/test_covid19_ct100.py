@@ -167,7 +167,7 @@ def test_a_bad_source_leaves_nothing_behind(copy, tmp_path):
 
 
 def test_a_build_without_a_source_is_refused(tmp_path):
-    with pytest.raises(SourceError, match="no source folder given"):
+    with pytest.raises(SourceError, match="no source given"):
         build(None, tmp_path / "data", "clean")
     assert not (tmp_path / "data").exists()
 
