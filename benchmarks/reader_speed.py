@@ -18,10 +18,10 @@ One line of JSON goes to stdout: medians over the rounds, the median of the roun
 memory grows over 60 epochs. Single samples differ by the batches of 33 MB that happen to be read ahead, so the medians
 of the first and the last third are compared.
 
-Printed on 2 quiet cores, with 52 slices of COVID-19-CT100: ratio 1.75 (1.47 to 2.99; 230 against 411 pairs/s), processor
-time 4.35 (loop) and 3.63 (pipeline) ms per pair, growth_mb -21. Of the pipeline's time in one thread, 1.1 ms goes into
-reading and decoding, 0.4 into scaling and normalising, 0.3 into stacking. Over 10 epochs instead of 60
-(--memory_epochs=10), three runs gave a growth of -16, -8 and 29 MB.
+Printed on 2 quiet cores, with 52 slices of COVID-19-CT100: ratio 1.75 (1.47 to 2.99; 230 against 411 pairs/s),
+processor time 4.35 (loop) and 3.63 (pipeline) ms per pair, growth_mb -21. Of the pipeline's time in one thread,
+1.1 ms goes into reading and decoding, 0.4 into scaling and normalising, 0.3 into stacking. Over 10 epochs instead
+of 60 (--memory_epochs=10), three runs gave a growth of -16, -8 and 29 MB.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def test_the_wheel_says_its_licence_and_needs(wheel, contents):
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(name).decode()
     assert "License-Expression: Apache-2.0" in metadata
-    assert set(re.findall(r"Provides-Extra: (\w+)", metadata)) == {"beam", "cuda", "dev", "dicom"}
+    assert set(re.findall(r"Provides-Extra: (\w+)", metadata)) == {"beam", "cuda", "dev", "dicom", "volumes"}
     assert not re.search(r"^Requires-Dist: (torch|tensorflow)\b(?!-)", metadata, re.MULTILINE)
 
 
