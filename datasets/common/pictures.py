@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,12 +14,53 @@ from jcs_datasets.common.errors import SourceError
 
 SMALLEST_SIDE = 32
 LARGEST_SIDE = 16384
+OPAQUE = 255
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _HIGH_DEPTH_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _CONVERTIBLE_MODES = ("L", "P", "RGB")
 _ALPHA_MODES = ("LA", "PA", "RGBA", "RGBX")
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError)
 _WINDOW_CURE = "window it to 8 bits first (lung: level -600, width 1500 HU, to 0..255)"
+
+
+class Picture(NamedTuple):
+    """A slice read from a picture.
+
+    Attributes:
+      gray: (H, W) uint8, 0..255.
+      coloured: its channels differed, so `gray` is their luminance.
+      file_type: `png`, `jpeg`, `bmp` or `tiff`, by the file's content.
+    """
+
+    gray: np.ndarray
+    coloured: bool
+    file_type: str
+
+
+def read_picture(path: Path, where: str) -> Picture:
+    """Reads a CT slice from a figure of a paper or a web page, which may have colour and an opaque alpha channel.
+
+    Args:
+      path: as for `read_gray`.
+      where: how an error names the file, with the list line that asked for it.
+
+    Returns:
+      The slice; of colours, the luminance 0.299 R + 0.587 G + 0.114 B.
+
+    Raises:
+      SourceError: as `read_gray`, except for colour; of alpha channels, only those with transparent pixels.
+    """
+    picture = _open(path, where)
+    file_type = str(picture.format).lower()
+    if picture.mode == "1":
+        return Picture(np.asarray(picture, np.uint8) * 255, False, file_type)
+    picture = _flattened(picture, where)
+    if picture.mode == "L":
+        return Picture(np.asarray(picture, np.uint8), False, file_type)
+    rgb = _rgb(picture, where)
+    if _is_coloured(rgb):
+        return Picture(np.asarray(Image.fromarray(rgb).convert("L")), True, file_type)
+    return Picture(np.ascontiguousarray(rgb[..., 0]), False, file_type)
 
 
 def read_gray(path: Path, where: str) -> np.ndarray:
@@ -66,8 +108,35 @@ def read_mask(path: Path, where: str) -> np.ndarray:
     return (values > 0).astype(np.uint8)
 
 
+def picture_size(path: Path, where: str) -> tuple[int, int]:
+    """Checks a picture by its header alone.
+
+    Args:
+      path: a PNG, JPEG, BMP or TIFF file of 8 bits.
+      where: how an error names the file, with the list line that asked for it.
+
+    Returns:
+      Rows and columns.
+
+    Raises:
+      SourceError: empty, not a picture, too small or large, more than 8 bits.
+    """
+    picture = _open_header(path, where)
+    return picture.height, picture.width
+
+
 def _open(path: Path, where: str) -> Image.Image:
     """Opens and decodes a picture whose size, depth and frames are acceptable; no file stays open."""
+    picture = _open_header(path, where)
+    try:
+        picture.load()
+    except _DECODING_ERRORS:
+        raise SourceError(f"{where}: is damaged or cut short; copy it again from the source") from None
+    return picture
+
+
+def _open_header(path: Path, where: str) -> Image.Image:
+    """Opens a picture whose size, depth and frames are acceptable, without decoding it."""
     if not path.is_file():
         raise SourceError(f"{where}: is not a file; put the picture there")
     data = path.read_bytes()
@@ -81,10 +150,6 @@ def _open(path: Path, where: str) -> Image.Image:
     except _DECODING_ERRORS:
         raise SourceError(f"{where}: is not a PNG, JPEG, BMP or TIFF picture; convert it to PNG") from None
     _check_header(picture, frames, where)
-    try:
-        picture.load()
-    except _DECODING_ERRORS:
-        raise SourceError(f"{where}: is damaged or cut short; copy it again from the source") from None
     return picture
 
 
@@ -106,13 +171,39 @@ def _check_header(picture: Image.Image, frames: int, where: str) -> None:
 
 def _equal_channels(picture: Image.Image, where: str) -> np.ndarray:
     """(H, W) uint8 of a picture that is grey, however it is stored."""
-    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
+    if _has_alpha(picture):
         raise SourceError(f"{where}: has an alpha channel ({picture.mode}); flatten it and save it as 8-bit grey")
     if picture.mode == "L":
         return np.asarray(picture, np.uint8)
-    if picture.mode not in _CONVERTIBLE_MODES:
-        raise SourceError(f"{where}: is a {picture.mode} picture; save it as 8-bit grey")
-    rgb = np.asarray(picture.convert("RGB"), np.uint8)
-    if (rgb[..., :1] != rgb[..., 1:]).any():
+    rgb = _rgb(picture, where)
+    if _is_coloured(rgb):
         raise SourceError(f"{where}: is coloured; save the plain slice as 8-bit grey, without overlays")
     return np.ascontiguousarray(rgb[..., 0])
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return picture.mode in _ALPHA_MODES or "transparency" in picture.info
+
+
+def _flattened(picture: Image.Image, where: str) -> Image.Image:
+    """The picture without its alpha channel, which must hide nothing."""
+    if not _has_alpha(picture):
+        return picture
+    rgba = picture.convert("RGBA")
+    if np.asarray(rgba.getchannel("A")).min() < OPAQUE:
+        raise SourceError(
+            f"{where}: has transparent pixels, which look different on every background; flatten it and save it "
+            "without an alpha channel"
+        )
+    return rgba.convert("RGB")
+
+
+def _rgb(picture: Image.Image, where: str) -> np.ndarray:
+    """(H, W, 3) uint8 of a picture without an alpha channel."""
+    if picture.mode not in _CONVERTIBLE_MODES:
+        raise SourceError(f"{where}: is a {picture.mode} picture; save it as 8-bit grey")
+    return np.asarray(picture.convert("RGB"), np.uint8)
+
+
+def _is_coloured(rgb: np.ndarray) -> bool:
+    return bool((rgb[..., :1] != rgb[..., 1:]).any())

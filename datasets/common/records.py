@@ -81,6 +81,11 @@ def stage_example(record: Record, features: Mapping[str, np.ndarray], mask: np.n
     return {**features, **_told(record, features, shape, mask)}
 
 
+def is_blank(array: np.ndarray) -> bool:
+    """Whether all values are the same: such slices are alike without being of one patient."""
+    return bool(array.min() == array.max())
+
+
 def pixel_digest(array: np.ndarray) -> str:
     """SHA-256 of an array's shape and values: the same for two files that hold the same picture."""
     array = np.ascontiguousarray(array)
@@ -98,6 +103,8 @@ def _told(
         told["lesion_area"] = float(np.count_nonzero(mask))
     digests = [pixel_digest(arrays[name]) for name in sorted(arrays)]
     told["digest"] = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    if all(map(is_blank, arrays.values())):
+        told["digest"] = ""
     return {**told, "height": shape[0], "width": shape[1], "mask": _mask(mask)}
 
 

@@ -23,6 +23,7 @@ _NOTES = (
     "patient_note",
     "slice_note",
     "features_note",
+    "conversion_note",
     "label_policy",
     "licence",
     "research_use_only",
@@ -87,7 +88,7 @@ def _show(prepared: Prepared, data_dir: str) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(table, "lesion share: of the picture, in the median slice that shows a lesion", sep="")
     for key in _NOTES:
-        if key in source.info:
+        if source.info.get(key):
             console.print(f"{key.replace('_', ' ')}: {source.info[key]}", markup=False)
     if source.info["warning"]:
         console.print(f"WARNING: {source.info['warning']}", style="bold red", markup=False)

@@ -56,7 +56,7 @@ class SliceRecord:
       label: 0 uninfected, 1 infected, -1 unknown.
       origin: site, paper or collection that the slice comes from; empty if unknown.
       file_type: `png`, `jpeg`, `dicom`, ...: the form it was read from; empty if unknown.
-      digest: SHA-256 of the slice's values: equal for the same picture in two files.
+      digest: SHA-256 of the slice's values: equal for the same picture in two files; empty for a blank slice.
       height: rows.
       width: columns.
       slice_index: counted from the apex of the lungs; -1 unknown.
@@ -125,7 +125,9 @@ class ArraySource:
                 label=example.label,
                 origin="",
                 file_type="",
-                digest=hashlib.sha256(values).hexdigest(),
+                digest=""
+                if all(array.min() == array.max() for array in arrays)
+                else hashlib.sha256(values).hexdigest(),
                 height=arrays[0].shape[0],
                 width=arrays[0].shape[1],
                 lesion_area=UNKNOWN_NUMBER if example.mask is None else float(np.count_nonzero(example.mask)),

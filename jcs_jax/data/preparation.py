@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import json
 import shutil
@@ -19,6 +20,8 @@ from jcs_jax.data.index import stored_record, write_index
 from jcs_jax.data.sources import INFO_FILE, open_metadata, stored_shards
 from jcs_jax.errors import InputError
 from jcs_jax.files import atomic_directory
+
+SOURCE_FILE = "source.sha256"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,8 @@ def prepare(
       Where it is. Interrupted or failed, it leaves `data_dir` as it was.
 
     Raises:
-      InputError: no such config or option; `data_dir` is a file; it is there already, built with other options.
+      InputError: no such config or option; `data_dir` is a file; it is there already, built with other options or
+        from another source.
       ValueError: the builder's own, for a bad source.
     """
     configs = builder_class.builder_configs
@@ -94,6 +98,7 @@ def prepare(
     folder = root / dataset / str(configs[config].version or builder_class.VERSION)
     if (folder / INFO_FILE).is_file() and not overwrite:
         _check_same_options(builder_class, folder, options or {})
+        _check_same_source(folder, source)
         return Prepared(dataset, folder, kept=True)
     with _new_parents_removed_on_error(folder.parent), atomic_directory(folder) as staging:
         build_root = staging / "build"
@@ -102,6 +107,7 @@ def prepare(
             file.replace(staging / file.name)
         shutil.rmtree(build_root)
         write_index(staging, {file: list(map(stored_record, stored)) for file, stored in stored_shards(staging)})
+        (staging / SOURCE_FILE).write_text(_source_digest(source), encoding="ascii")
     return Prepared(dataset, folder, kept=False)
 
 
@@ -126,12 +132,33 @@ def _check_same_options(
     """Refuses to pass off a data set that was built with other options as the one that is asked for."""
     built = json.loads(str(open_metadata(folder).get("options", "{}")))
     asked = {name: value for name, value in options.items() if name not in getattr(builder_class, "NOT_IN_RESULT", ())}
+    if options.get("manifest"):
+        raise InputError(f"{folder}: is there already, so no manifest is made; add --overwrite to build it again")
     if built != asked:
         before, now = (" ".join(f"--{name}={value}" for name, value in given.items()) for given in (built, asked))
         raise InputError(
             f"{folder}: was built with {before or 'no options'}, not with {now or 'none'}; add --overwrite to build "
             "it again, or name another --data_dir"
         )
+
+
+def _check_same_source(folder: Path, source: str | Path | None) -> None:
+    """Refuses to pass off data of one source as those of another, or of an older state of the same list."""
+    file = folder / SOURCE_FILE
+    if source is not None and file.is_file() and file.read_text(encoding="ascii") != _source_digest(source):
+        raise InputError(
+            f"{folder}: was built from another source than {source}, or from an older state of it; add --overwrite to "
+            "build it again, or leave out --source to keep it"
+        )
+
+
+def _source_digest(source: str | Path | None) -> str:
+    """SHA-256 of where the source lies and, of a list, what it says; empty without a source."""
+    if source is None:
+        return ""
+    path = Path(source).expanduser().resolve()
+    listed = path.read_bytes() if path.is_file() else b""
+    return hashlib.sha256(str(path).encode(errors="surrogateescape") + b"\0" + listed).hexdigest()
 
 
 def _build(

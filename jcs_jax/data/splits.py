@@ -47,7 +47,7 @@ def find_overlap(train: Iterable[SliceRecord], held_out: Iterable[SliceRecord]) 
     first, second = list(train), list(held_out)
     names = {record.name for record in first} & {record.name for record in second}
     patients = {record.patient for record in first} & {record.patient for record in second} - {""}
-    digests = {record.digest for record in first}
+    digests = {record.digest for record in first} - {""}  # blank slices are nobody's
     pictures = {record.name for record in second if record.digest in digests}
     unknown = sum(not record.patient for record in first + second)
     return Overlap(tuple(sorted(names)), tuple(sorted(patients)), tuple(sorted(pictures)), unknown)

@@ -119,7 +119,7 @@ def test_bad_input_ends_in_one_line_exit_code_2_and_nothing_written(copy, tmp_pa
     ("arguments", "expected"),
     [
         ((), "name one data set of chest_phantom, covid19_ct100"),
-        (("covid_cs", "--data_dir=data"), "name one data set of chest_phantom, covid19_ct100"),
+        (("covid_ct", "--data_dir=data"), "name one data set of chest_phantom, covid19_ct100"),
         (("common", "--data_dir=data"), "name one data set of chest_phantom, covid19_ct100"),
         (("chest_phantom",), "--data_dir is missing"),
         (("covid19_ct100", "--data_dir=data"), "no source given"),

@@ -6,6 +6,7 @@ from ct100_copy import write_copy
 from jcs_datasets.chest_phantom import Builder as Phantom
 from jcs_datasets.common.errors import SourceError
 from jcs_datasets.covid19_ct100 import Builder as Ct100
+from jcs_datasets.ct_manifest import Builder as Manifest
 from jcs_jax.data.preparation import prepare, summarise
 from jcs_jax.data.sources import open_source
 from jcs_jax.errors import InputError
@@ -25,9 +26,16 @@ def test_a_build_leaves_the_data_set_and_nothing_else(copy, tmp_path, capsys):
     assert (prepared.dataset, prepared.kept) == ("covid19_ct100/clean", False)
     assert prepared.folder == tmp_path / "a/data/covid19_ct100/clean/1.1.0"
     shards = [f"covid19_ct100-fold{fold}.array_record-00000-of-00001" for fold in range(5)]
-    assert files(prepared.folder) == [*shards, "dataset_info.json", "features.json", "index.jsonl", "metadata.json"]
+    assert files(prepared.folder) == [
+        *shards,
+        "dataset_info.json",
+        "features.json",
+        "index.jsonl",
+        "metadata.json",
+        "source.sha256",
+    ]
     assert files(tmp_path / "a")[:3] == ["data", "data/covid19_ct100", "data/covid19_ct100/clean"]
-    assert len(files(tmp_path / "a")) == 4 + 9
+    assert len(files(tmp_path / "a")) == 4 + 10
     assert capsys.readouterr() == ("", "")
 
 
@@ -142,3 +150,26 @@ def test_an_option_that_the_builder_does_not_have_is_refused(copy, tmp_path):
     with pytest.raises(InputError, match="chest_phantom: has no option --seed; it has none"):
         prepare(Phantom, data_dir=tmp_path / "data", options={"seed": 1})
     assert not (tmp_path / "data").exists()
+
+
+def test_data_of_another_source_are_not_passed_off(copy, tmp_path):
+    prepare(Ct100, data_dir=tmp_path / "data", source=copy)
+    other = write_copy(tmp_path / "other")
+    with pytest.raises(InputError, match=r"was built from another source than .*other.*leave out --source"):
+        prepare(Ct100, data_dir=tmp_path / "data", source=other)
+    assert prepare(Ct100, data_dir=tmp_path / "data").kept
+    assert not prepare(Ct100, data_dir=tmp_path / "data", source=other, overwrite=True).kept
+    assert prepare(Ct100, data_dir=tmp_path / "data", source=other).kept
+
+
+def test_a_list_that_has_changed_since_is_not_passed_off(copy, tmp_path):
+    manifest = copy / "mine.csv"
+    lines = [f"tr_im/tr_im_{index:04d}.png" for index in (3, 4, 5, 6)]
+    manifest.write_text("\n".join(["image", *lines[:3]]))
+    prepare(Manifest, data_dir=tmp_path / "data", source=manifest)
+    assert prepare(Manifest, data_dir=tmp_path / "data", source=manifest).kept
+    with pytest.raises(InputError, match="is there already, so no manifest is made; add --overwrite"):
+        prepare(Manifest, data_dir=tmp_path / "data", source=manifest, options={"manifest": str(copy / "out.csv")})
+    manifest.write_text("\n".join(["image", *lines]))
+    with pytest.raises(InputError, match="or from an older state of it"):
+        prepare(Manifest, data_dir=tmp_path / "data", source=manifest)

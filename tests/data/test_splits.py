@@ -24,6 +24,11 @@ def test_shared_slices_patients_and_pictures_are_found():
     assert overlap.counts() == {"names": 2, "patients": 1, "pictures": 3}
 
 
+def test_blank_slices_are_not_one_picture():
+    blank = [SliceRecord(name, "", 1, "", "png", "", 8, 8) for name in "ab"]
+    assert check_disjoint(blank[:1], blank[1:]).pictures == ()
+
+
 def test_unknown_patients_are_not_one_patient():
     assert check_disjoint([_slice("a")], [_slice("b")]).unknown_patients == 2
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from jcs_datasets.common.errors import SourceError
-from jcs_datasets.common.pictures import read_gray, read_mask
+from jcs_datasets.common.pictures import read_gray, read_mask, read_picture
 
 GRAY = np.random.default_rng(0).integers(0, 256, (40, 48), np.uint8)
 MASK = (GRAY > 128).astype(np.uint8)
@@ -165,3 +165,74 @@ def test_a_mask_that_mixes_1_and_255_is_refused(tmp_path):
 
 def test_a_mask_of_many_values_is_listed_in_part(tmp_path):
     assert "holds 0, 1, 2, 3, 4, 5, 6, 7, ...;" in refused(save(tmp_path / "m.png", GRAY), read_mask)
+
+
+def figure(red=0):
+    """An RGB picture that is grey up to `red`, which is added to the first channel of one pixel."""
+    rgb = np.repeat(np.clip(GRAY, 0, 200)[..., None], 3, axis=2)
+    rgb[3, 4, 0] += red
+    return rgb
+
+
+@pytest.mark.parametrize(("suffix", "file_type"), [("png", "png"), ("bmp", "bmp"), ("tif", "tiff")])
+def test_a_figure_without_colour_is_read_exactly(tmp_path, suffix, file_type):
+    for pixels in (figure(), figure()[..., 0]):
+        picture = read_picture(save(tmp_path / f"a.{suffix}", pixels), "a")
+        assert (picture.gray == figure()[..., 0]).all()
+        assert picture[1:] == (False, file_type)
+
+
+def test_the_type_of_a_figure_is_that_of_its_content(tmp_path):
+    Image.fromarray(GRAY).save(tmp_path / "a.png", format="JPEG")
+    assert read_picture(tmp_path / "a.png", "a").file_type == "jpeg"
+
+
+def test_colours_of_a_figure_become_their_luminance(tmp_path):
+    picture = read_picture(save(tmp_path / "a.png", figure(red=50)), "a")
+    expected = figure()[..., 0].astype(int)
+    expected[3, 4] += 15  # 0.299 * 50
+    assert picture.coloured
+    assert (picture.gray == expected).all()
+
+
+def test_an_opaque_alpha_channel_of_a_figure_is_dropped(tmp_path):
+    rgba = np.dstack([figure(), np.full_like(GRAY, 255)])
+    assert (read_picture(save(tmp_path / "a.png", rgba), "a").gray == figure()[..., 0]).all()
+    la = np.dstack([GRAY, np.full_like(GRAY, 255)])
+    assert (read_picture(save(tmp_path / "la.png", la, "LA"), "la").gray == GRAY).all()
+
+
+def test_a_colour_named_transparent_that_no_pixel_has_is_dropped(tmp_path):
+    pixels = np.clip(GRAY, 1, 255)
+    Image.fromarray(pixels).save(tmp_path / "a.png", transparency=0)
+    assert (read_picture(tmp_path / "a.png", "a").gray == pixels).all()
+
+
+def test_transparent_pixels_of_a_figure_are_refused(tmp_path):
+    alpha = np.full_like(GRAY, 255)
+    alpha[0, 0] = 254
+    rgba = np.dstack([figure(), alpha])
+    assert "transparent pixels" in refused(save(tmp_path / "a.png", rgba), read_picture)
+    Image.fromarray(GRAY).save(tmp_path / "b.png", transparency=int(GRAY[0, 0]))
+    assert "transparent pixels" in refused(tmp_path / "b.png", read_picture)
+
+
+def test_a_coloured_palette_of_a_figure_is_read_by_its_colours(tmp_path):
+    picture = Image.frombytes("P", (48, 40), MASK.tobytes())
+    picture.putpalette([100, 100, 100, 200, 100, 100])
+    picture.save(tmp_path / "p.png")
+    read = read_picture(tmp_path / "p.png", "p")
+    assert read.coloured
+    assert (read.gray == 100 + 30 * MASK).all()
+
+
+def test_one_bit_figures_become_black_and_white(tmp_path):
+    Image.fromarray(MASK * 255).convert("1").save(tmp_path / "a.png")
+    assert (read_picture(tmp_path / "a.png", "a").gray == MASK * 255).all()
+
+
+def test_what_is_no_figure_is_refused_as_for_grey_pictures(tmp_path):
+    cmyk = save(tmp_path / "a.jpg", np.repeat(GRAY[..., None], 4, axis=2), "CMYK")
+    assert "CMYK" in refused(cmyk, read_picture)
+    assert "more than 8 bits" in refused(save(tmp_path / "b.png", GRAY.astype(np.uint16) * 16), read_picture)
+    assert "1x1 pixels" in refused(save(tmp_path / "c.png", GRAY[:1, :1]), read_picture)
