@@ -77,7 +77,8 @@ def _record_features() -> dict[str, tfds.features.FeatureConnector]:
 
     label: 0 uninfected, 1 infected; patient, name, source (site, paper or collection) and file_type, text;
     digest: SHA-256 of the slice's values, empty for a blank slice; slice_index: counted from the apex of the
-    lungs; height, width: of the slice in pixels; lesion_count, lesion_area (pixels), lesion_location (words of the source).
+    lungs; height, width: of the slice in pixels; lesion_count, lesion_area (pixels), lesion_location (words of
+    the source).
     """
     texts = ("patient", "name", "source", "file_type", "digest", "lesion_location")
     numbers = ("label", "slice_index", "height", "width", "lesion_count")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jcs_datasets.common.errors import SourceError
+from jcs_datasets.common.tables import read_csv
 from jcs_datasets.common.text_lists import shorten
 
 ANNOTATIONS, PATIENTS = "annotations.csv", "patients.csv"
@@ -130,27 +129,12 @@ def _read_table(path: Path, *, known: Sequence[str], required: Sequence[str]) ->
     """The rows of a CSV file with a header: fields that aren't empty by column, and where the row is."""
     if not path.exists():
         return []
-    if not path.is_file():
-        raise SourceError(f"{path}: is not a file; put the table there")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = [column.strip() for column in next(reader, [])]
-        odd = [column for column in header if column not in known or header.count(column) > 1]
-        lacking = [column for column in required if column not in header]
-        if odd or lacking:
-            problem = (
-                f"has no column {lacking[0]}" if lacking else f"column {shorten(odd[0])!a} is not known or there twice"
-            )
-            raise SourceError(f"{path}, line 1: {problem}; the columns are {','.join(known)}")
-        rows = []
-        for fields in reader:
-            where = f"{path}, line {reader.line_num}"
-            if len(fields) not in (0, len(header)):
-                raise SourceError(f"{where}: has {len(fields)} fields, the header {len(header)}; quote commas")
-            values = {column: field.strip() for column, field in zip(header, fields, strict=False)}
-            if any(values.values()):
-                rows.append(({column: field for column, field in values.items() if field}, where))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise SourceError(f"{path}: is not a CSV file in UTF-8; export it again") from None
-    return rows
+    header, records = read_csv(path)
+    odd = [column for column in header if column not in known or header.count(column) > 1]
+    lacking = [column for column in required if column not in header]
+    if odd or lacking:
+        problem = (
+            f"has no column {lacking[0]}" if lacking else f"column {shorten(odd[0])!a} is not known or there twice"
+        )
+        raise SourceError(f"{path}, row 1: {problem}; the columns are {','.join(known)}")
+    return [({column: value for column, value in values.items() if value}, where) for where, values in records]

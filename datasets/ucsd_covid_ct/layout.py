@@ -8,9 +8,9 @@ from pathlib import Path
 
 from jcs_datasets.common.errors import SourceError
 from jcs_datasets.common.splits import TEST, TRAIN, VALIDATION
+from jcs_datasets.common.tables import read_csv
 from jcs_datasets.common.text_lists import check_present, inside, read_rows
 from jcs_datasets.ct_manifest.rows import Row, check_distinct
-from jcs_datasets.ct_manifest.tables import read_csv
 
 LISTS, PICTURES = "Data-split", "Images-processed"
 _SPLITS = {"train": TRAIN, "val": VALIDATION, "test": TEST}

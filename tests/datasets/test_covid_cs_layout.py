@@ -351,20 +351,20 @@ def test_the_table_of_annotations_has_the_last_word(copy):
         (f"name,lesion_count\n{SECOND},{'9' * 40}\n", 2, "lesion_count '9999"),
         (f"name,lesion_area\n{SECOND},nan\n", 2, "lesion_area 'nan' is not a number from 0"),
         (f"name,lesion_area\n{SECOND},wide\n", 2, "lesion_area 'wide' is not a number from 0"),
-        (f"name,label\n{SECOND},1,2\n", 2, "has 3 fields, the header 2"),
+        (f"name,label\n{SECOND},1,2\n", 2, "has 3 values for 2 columns"),
         ("name,label\nanother,1\n", 2, "this slice is in none of the lists"),
-        ("", 1, "has no column name"),
+        ("", 1, "has no column names"),
     ],
 )
 def test_a_wrong_row_of_annotations_is_named(copy, text, line, expected):
     (copy / "annotations.csv").write_text(text)
-    assert expected in refused(copy, SEGMENTATION, f"annotations.csv, line {line}: ")
+    assert expected in refused(copy, SEGMENTATION, f"annotations.csv, row {line}: ")
 
 
 @pytest.mark.parametrize("data", [b"name\n\xff\n", b'name\n"x', b"name\nx\0y\n" + b'"' + b"a" * 200_000 + b'"\n'])
 def test_a_table_that_is_no_csv_is_refused(copy, data):
     (copy / "annotations.csv").write_bytes(data)
-    assert "is not a CSV file in UTF-8" in refused(copy, SEGMENTATION, "annotations.csv: ")
+    assert "CSV in UTF-8" in refused(copy, SEGMENTATION, "annotations.csv: ")
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_a_table_that_is_no_csv_is_refused(copy, data):
 def test_a_wrong_row_of_patients_is_named_but_no_patient_is(pictures, rows, line, expected):
     first = slice_name(0).partition("_")[0]
     (pictures / "patients.csv").write_text("patient,label\n" + rows.format(first=first))
-    message = refused(pictures, PICTURES, f"patients.csv, line {line}: ")
+    message = refused(pictures, PICTURES, f"patients.csv, row {line}: ")
     assert expected in message
     assert first not in message
     assert "nobody" not in message

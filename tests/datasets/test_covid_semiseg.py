@@ -116,7 +116,6 @@ def test_a_bad_copy_is_refused_in_one_line_and_leaves_nothing(copy, tmp_path, ca
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real covid_semiseg beside the project or in $JCS_DATA")
-@pytest.mark.slow
 def test_the_real_copy_has_50_slices_with_masks_and_1600_of_18_patients(tmp_path):
     splits = build(DATASET, REAL, tmp_path)
     assert {split: len(records) for split, records in splits.items()} == {"train": 50, "unlabelled": 1600}

@@ -58,7 +58,6 @@ def test_a_folder_without_the_categories_is_refused(copy, tmp_path, capsys):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real mosmed_slices beside the project or in $JCS_DATA")
-@pytest.mark.slow
 def test_the_real_copy_has_903_studies_of_three_categories(tmp_path):
     splits = build(DEFAULT, REAL, tmp_path)
     sizes = {split: Counter(record.name[:4] for record in records) for split, records in splits.items()}

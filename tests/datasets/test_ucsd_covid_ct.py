@@ -134,7 +134,6 @@ def test_a_bad_copy_is_refused_in_one_line_and_leaves_nothing(official, tmp_path
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real ucsd_covid_ct beside the project or in $JCS_DATA")
-@pytest.mark.slow
 def test_the_real_copy_has_425_and_118_slices_of_disjoint_patients(tmp_path):
     splits = build(DATASET, REAL, tmp_path)
     labels = {split: Counter(record.label for record in records) for split, records in splits.items()}
