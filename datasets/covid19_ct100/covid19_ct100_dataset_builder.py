@@ -48,7 +48,7 @@ class Builder(SourceBuilder):
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {  # noqa: RUF012  TFDS's own convention
         "1.0.0": "Published lists, and five disjoint folds.",
-        "1.1.0": "Digest, size, file type and lesions of each slice.",
+        "1.1.0": "Digest, size, file type and lesions of each slice; two copies of one picture share a fold.",
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "manual_dir must hold the lists (all.txt, or train.txt and test.txt) and the files they name: "

@@ -52,3 +52,14 @@ def test_the_same_picture_under_several_names_stays_in_one_fold():
 def test_fewer_pictures_than_folds_are_refused():
     with pytest.raises(ValueError, match="5 folds need at least 5 different pictures, not 4"):
         assign_folds({**unlike(4), "copy": "digest-0"}, folds=5, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_copies_with_other_pixels_share_a_fold_and_the_sizes_and_other_folds_stay(seed):
+    digests = {f"s{number}": str(number) for number in range(52)}
+    before = assign_folds(digests, folds=5, seed=seed)
+    after = assign_folds(digests, folds=5, seed=seed, copies=[("s10", "s43"), ("s1", "absent")])
+    assert after["s10"] == after["s43"] == before["s10"]
+    assert Counter(after.values()) == Counter(before.values())
+    moved = {name for name in digests if after[name] != before[name]}
+    assert moved == set() if before["s10"] == before["s43"] else len(moved) == 2 and "s43" in moved
