@@ -15,6 +15,7 @@ from jcs_jax.notice import RESEARCH_USE
 VERBS = {
     "demo": "train the tiny network on a synthetic phantom and diagnose it",
     "prepare": "build a data set from files you have",
+    "audit": "find leaks between splits, and what confounds the classes",
     "train": "train from a config file",
     "evaluate": "measure a checkpoint on prepared data",
     "diagnose": "class probability, mask and activation map for CT slices",

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "checkpoints": {"models"},
     "convert": {"models"},
     "data": set(),
+    "audit": {"data"},
     "training": {"checkpoints", "data", "losses", "metrics", "models"},
     "evaluation": {"data", "metrics", "models"},
     "study": set(),
@@ -92,7 +93,7 @@ def test_the_library_and_the_data_set_builders_never_import_each_other():
 
 def test_reports_and_studies_need_no_network_library():
     networks = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
-    for layer in ("report", "study", "data", "preprocessing"):
+    for layer in ("report", "study", "data", "audit", "preprocessing"):
         for path in LIBRARY:
             if _layer(path) == layer:
                 assert not _third_party(imports(path)) & networks, path

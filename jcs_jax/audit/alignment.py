@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from jcs_jax.audit.local_features import MIRROR, LocalFeatures
+from jcs_jax.audit.local_features import MIRROR, LocalFeatures, products
 
 FEWEST_MATCHES = 6  # on which one transform agrees; fewer come together by chance
 _RATIO = 0.85  # how much nearer than the second-best a match must be
@@ -79,10 +79,10 @@ def refine(alignment: Alignment, first: np.ndarray, second: np.ndarray) -> Align
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-5)
     backwards = alignment.inverse().matrix.astype(np.float32)
     try:
-        _, backwards = cv2.findTransformECC(second, first, backwards, cv2.MOTION_AFFINE, stop, None, 5)
-        return Alignment(cv2.invertAffineTransform(backwards.astype(np.float64)), alignment.matches)
+        _, found = cv2.findTransformECC(second, first, backwards, cv2.MOTION_AFFINE, stop)
     except cv2.error:  # OpenCV's word for: the pictures don't correlate
         return alignment
+    return Alignment(cv2.invertAffineTransform(np.asarray(found, np.float64)), alignment.matches)
 
 
 def _matching_points(
@@ -94,12 +94,13 @@ def _matching_points(
         return np.zeros((0, 2)), np.zeros((0, 2))
     if mirrored:
         ours = np.ascontiguousarray(ours[:, MIRROR])
-    products = cv2.gemm(ours, theirs, 1, None, 0, flags=cv2.GEMM_2_T)
+    likeness = products(ours, theirs)
     rows = np.arange(len(ours))
-    nearest = products.argmax(axis=1)
-    mutual = products.argmax(axis=0)[nearest] == rows
-    next_best = np.partition(products, -2, axis=1)[:, -2]
-    clear = 1 - products[rows, nearest] < _RATIO**2 * (1 - next_best)  # of unit vectors: half the squared distance
+    nearest = likeness.argmax(axis=1)
+    mutual = likeness.argmax(axis=0)[nearest] == rows
+    best = likeness[rows, nearest]
+    likeness[rows, nearest] = -1
+    clear = 1 - best < _RATIO**2 * (1 - likeness.max(axis=1))  # of unit vectors: half the squared distance
     kept = mutual & clear
     return first.points[kept].astype(np.float64), second.points[nearest[kept]].astype(np.float64)
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import scipy.sparse
 from jaxtyping import Bool, Float, Int
 
-from jcs_jax.audit.local_features import MIRROR, LocalFeatures
+from jcs_jax.audit.local_features import MIRROR, LocalFeatures, products
 
 _COMPONENTS = 32
 _CENTRES = 256  # in each half
@@ -64,20 +62,19 @@ class Groups:
         return (self.part == self.part[row]) & (self.digest != self.digest[row]) & ~kin
 
 
-def find_candidates(features: Sequence[LocalFeatures], groups: Groups, executor: Executor) -> list[Candidate]:
+def find_candidates(features: Sequence[LocalFeatures], groups: Groups) -> list[Candidate]:
     """The pairs that share most.
 
     Args:
       features: of every slice; equal input gives equal output.
       groups: of the same slices.
-      executor: runs the work on single slices.
 
     Returns:
       For every slice up to 10 partners in other parts and 3 in its own part, every pair once, in order.
     """
     if sum(len(item.descriptors) for item in features) == 0:
         return []
-    plain, mirrored = _weighted_words(features, executor)
+    plain, mirrored = _weighted_words(features)
     chosen: dict[tuple[int, int], bool] = {}
     for start in range(0, len(features), _ROWS):
         rows = slice(start, start + _ROWS)
@@ -100,11 +97,11 @@ def _highest(values: Float[np.ndarray, " n"], count: int) -> list[int]:
 
 
 def _weighted_words(
-    features: Sequence[LocalFeatures], executor: Executor
+    features: Sequence[LocalFeatures],
 ) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
     """(n, words) sparse rows of length 1 for the slices and for their mirror images."""
     quantiser = _Quantiser.fit(features)
-    words = list(executor.map(quantiser.words, features))
+    words = list(map(quantiser.words, features))
     counts = [_count([item[side] for item in words]) for side in (0, 1)]
     slices_with = np.bincount(counts[0].indices, minlength=_CENTRES**2)
     rarity = np.log(1 + len(features) / np.maximum(1, slices_with)).astype(np.float32)
@@ -132,7 +129,7 @@ class _Quantiser:
     """Turns descriptors into words.
 
     Attributes:
-      components: (128, 32) float32, most important first.
+      components: (32, 128) float32, most important first.
       centres: two arrays (c, 16) float32.
     """
 
@@ -150,8 +147,8 @@ class _Quantiser:
         if not len(sample):
             sample = next(item.directions() for item in features if len(item.descriptors))
         _, vectors = np.linalg.eigh(np.cov(sample.T, ddof=0))
-        components = np.ascontiguousarray(vectors[:, ::-1][:, :_COMPONENTS], np.float32)
-        centres = rng.permutation(sample)[:_CENTRES] @ components
+        components = np.ascontiguousarray(vectors[:, ::-1][:, :_COMPONENTS].T, np.float32)
+        centres = products(rng.permutation(sample)[:_CENTRES], components)
         return cls(components, _halves(centres))
 
     def words(self, features: LocalFeatures) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
@@ -162,11 +159,10 @@ class _Quantiser:
         return self._words(directions), self._words(np.ascontiguousarray(directions[:, MIRROR]))
 
     def _words(self, directions: np.ndarray) -> Int[np.ndarray, " k"]:
-        # OpenCV's product stays in its thread; that of NumPy would start more threads for each small matrix.
-        reduced = cv2.gemm(directions, self.components, 1, None, 0)
+        halves = _halves(products(directions, self.components))
         nearest = [
-            (cv2.gemm(half, centres, 1, None, 0, flags=cv2.GEMM_2_T) - (centres**2).sum(axis=1) / 2).argmax(axis=1)
-            for half, centres in zip(_halves(reduced), self.centres, strict=True)
+            (products(half, centres) - (centres**2).sum(axis=1) / 2).argmax(axis=1)
+            for half, centres in zip(halves, self.centres, strict=True)
         ]
         return (nearest[0] * _CENTRES + nearest[1]).astype(np.int32)
 

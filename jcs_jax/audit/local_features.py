@@ -17,6 +17,7 @@ FEATURES = 300
 _LENGTH = 128
 _CONTRAST = 0.02
 _DARK, _BRIGHT = 1.0, 99.0  # percentiles that become black and white
+_NOTHING = np.zeros((0, 0), np.float32)
 # A descriptor holds 4 x 4 cells of 8 directions, in the frame of its keypoint's own direction. Mirroring turns
 # the order of the rows and the sense of the directions.
 MIRROR = np.arange(_LENGTH).reshape(4, 4, 8)[::-1, :, (8 - np.arange(8)) % 8].ravel()
@@ -52,12 +53,20 @@ def extract(intensity: Float[np.ndarray, "H W"]) -> LocalFeatures:
       The features; none for a plain picture.
     """
     picture = _reduce(intensity)
-    finder = cv2.SIFT_create(nfeatures=FEATURES, contrastThreshold=_CONTRAST)
+    finder = cv2.SIFT.create(nfeatures=FEATURES, contrastThreshold=_CONTRAST)
     keypoints, descriptors = finder.detectAndCompute(picture, None)
     if descriptors is None:
         return LocalFeatures(picture, np.zeros((0, 2), np.float32), np.zeros((0, _LENGTH), np.uint8))
     points = np.array([keypoint.pt for keypoint in keypoints], np.float32)
     return LocalFeatures(picture, points[:FEATURES], descriptors[:FEATURES].astype(np.uint8))
+
+
+def products(rows: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
+    """`rows @ others.T` of float32 matrices, in the thread that calls.
+
+    NumPy's own product starts threads even for matrices this small, which costs more than it gains.
+    """
+    return np.asarray(cv2.gemm(rows, others, 1, _NOTHING, 0, flags=cv2.GEMM_2_T))
 
 
 def _reduce(intensity: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "h w"]:
