@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jcs_jax.audit.local_features import MIRROR, LocalFeatures, products
 
-FEWEST_MATCHES = 6  # on which one transform agrees; fewer come together by chance
+FEWEST_MATCHES = 8  # on which one transform agrees; fewer come together by chance
 _RATIO = 0.85  # how much nearer than the second-best a match must be
 _TOLERANCE = 3.0  # pixels
 _TRIES = 500
@@ -113,6 +113,9 @@ def _least_squares(
     for _ in range(2):
         if agrees.sum() < FEWEST_MATCHES:
             break
-        matrix = np.linalg.lstsq(extended[agrees], targets[agrees], rcond=None)[0].T
+        solved, found = cv2.solve(extended[agrees], targets[agrees], flags=cv2.DECOMP_QR)
+        if not solved:  # the features lie on one line
+            break
+        matrix = np.asarray(found).T
         agrees = np.linalg.norm(extended @ matrix.T - targets, axis=1) < _TOLERANCE
     return matrix, int(agrees.sum())

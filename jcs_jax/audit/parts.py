@@ -86,10 +86,18 @@ def open_parts(data: Sequence[str], data_dir: str | None) -> Iterator[list[Part]
         parts: list[Part] = []
         for number, given in enumerate(data):
             parts += _open(given, data_dir, Path(folder) / str(number))
-        twice = [name for name, count in Counter(part.name for part in parts).items() if count > 1]
-        if twice:
-            raise InputError(f"{twice[0]}: is given twice; name every data set once, and folders differently")
+        _check_distinct(parts)
         yield parts
+
+
+def _check_distinct(parts: Sequence[Part]) -> None:
+    """Refuses a data set that was given under two names, and two data sets that reports couldn't tell apart."""
+    homes = [(part.namespace, part.source.info.get("dataset"), part.split) for part in parts]
+    for keys in (homes, [part.name for part in parts]):
+        seen = Counter(keys)
+        for key, part in zip(keys, parts, strict=True):
+            if seen[key] > 1:
+                raise InputError(f"{part.dataset}: is given twice; name every data set once, and folders differently")
 
 
 def _open(given: str, data_dir: str | None, scratch: Path) -> list[Part]:
@@ -97,7 +105,8 @@ def _open(given: str, data_dir: str | None, scratch: Path) -> list[Part]:
     path = Path(given).expanduser()
     by_name = _NAME.fullmatch(given) is not None
     if data_dir and by_name and ((Path(data_dir).expanduser() / given).is_dir() or not path.exists()):
-        return _splits(data_dir, given, shown=given, namespace=given.partition("/")[0])
+        home = Path(data_dir).expanduser().resolve() / given.partition("/")[0]
+        return _splits(data_dir, given, shown=given, namespace=str(home))
     if not path.exists():
         cure = "add --data_dir, or name a file or folder that is there" if by_name else "check the path"
         raise InputError(f"{given}: no such data set, file or folder; {cure}")

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from jcs_jax.audit.alignment import Alignment, refine
 
 _FINE = 1.0, 2.0  # pixels: below is noise of re-encoding, above what all chests have in common
-_LARGER = 1.5, 8.0  # pixels: structures that overlap although the alignment is a pixel off
+_LARGER = 0.75, 4.0  # pixels at half the resolution: structures that overlap although the alignment is a pixel off
 _PROMISING = 0.4  # their correlation; that of copies is above 0.6 at once
 _RIM = 9  # pixels left out along the edges of the overlap, where the filter sees what isn't there
 _FEWEST_PIXELS = 400
@@ -19,7 +19,7 @@ _SMALLEST_OVERLAP = 0.3  # of the smaller picture
 _PLAIN = 0.5  # grey levels of fine structure, below which there is nothing to compare
 _PLACE = 32  # pixels a side
 _FEWEST_PLACES = 12
-_TELLING = 0.25  # of the median variance of places
+_TELLING = 0.2  # of the mean variance of places: in less there is noise alone
 _LEVELS, _FEWEST_OF_LEVEL = 64, 20
 
 
@@ -59,7 +59,7 @@ def compare(first: UInt8[np.ndarray, "h w"], second: UInt8[np.ndarray, "h w"], a
     alignment = refine(alignment, fine, coarse)
     overlap = _overlap(first.shape, second.shape, alignment)
     shown = float(overlap.mean())
-    first_shown = min(1.0, overlap.sum() / (first.size * alignment.scale**2))
+    first_shown = min(1.0, float(overlap.sum()) / (first.size * alignment.scale**2))
     inner = cv2.erode(overlap.astype(np.uint8), np.ones((_RIM, _RIM), np.uint8), borderValue=0) > 0
     if inner.sum() < _FEWEST_PIXELS or max(shown, first_shown) < _SMALLEST_OVERLAP:
         return Comparison(0.0, first_shown, shown, alignment)
@@ -96,8 +96,10 @@ def _worth_refining(first: np.ndarray, second: np.ndarray, alignment: Alignment)
     inside = _overlap(first.shape, second.shape, alignment)
     if inside.sum() < _FEWEST_PIXELS:
         return False
+    size = (second.shape[1] + 1) // 2, (second.shape[0] + 1) // 2
     laid = lay_over(first, second.shape, alignment)
-    structures = [_structure(picture, *_LARGER)[inside] for picture in (laid, second)]
+    halves = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (laid, second)]
+    structures = [_structure(half, *_LARGER)[inside[::2, ::2]] for half in halves]
     return _correlation(*structures) >= _PROMISING
 
 
@@ -149,7 +151,7 @@ def _local_correlations(first: np.ndarray, second: np.ndarray, inside: Bool[np.n
     spread = np.sqrt(first_variance * second_variance)
     if not known.any():
         return np.zeros(0)
-    telling = known & (spread > max(_PLAIN**2, _TELLING * float(np.median(spread[known]))))
+    telling = known & (spread > max(_PLAIN**2, _TELLING * float(spread[known].mean())))
     covariance = mean(first * second) / share - first_mean * second_mean
     return covariance[telling] / spread[telling]
 

@@ -103,9 +103,18 @@ def test_one_of_several_configs_has_to_be_named(data_dir):
         opened("several", data_dir=data_dir)
 
 
-def test_a_set_given_twice_is_refused(data_dir):
-    with pytest.raises(InputError, match="is given twice"):
-        opened("covid19_ct100", "covid19_ct100", data_dir=data_dir)
+@pytest.mark.parametrize("other", ["covid19_ct100", "covid19_ct100/clean", "{}/covid19_ct100"])
+def test_a_set_given_twice_is_refused_under_whatever_name(data_dir, other):
+    with pytest.raises(InputError, match="covid19_ct100: is given twice"):
+        opened("covid19_ct100", other.format(data_dir), data_dir=data_dir)
+
+
+def test_two_manifests_of_one_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        write_picture(tmp_path / folder / "p.png")
+    tables = [write_table(tmp_path / folder / "mine.csv", "image,split\np.png,train") for folder in ("a", "b")]
+    with pytest.raises(InputError, match="mine: is given twice; name every data set once, and folders differently"):
+        opened(*tables)
 
 
 def test_a_set_that_was_moved_or_damaged_or_outdated_is_refused(data_dir, tmp_path):

@@ -249,6 +249,15 @@ class TestFiles:
         self._write(tmp_path, [_example('a,"b"', 4, 4)])
         assert (tmp_path / "cases.csv").read_text().splitlines()[1].startswith('"a,""b""",')
 
+    def test_metrics_json_tells_what_the_training_split_shares(self, tmp_path):
+        alone, leaking = (_evaluate(MIXED, train_source=source) for source in (None, ArraySource(MIXED[:2])))
+        for name, evaluation, expected in (
+            ("alone", alone, None),
+            ("leaking", leaking, {"names": 2, "patients": 1, "pictures": 2}),
+        ):
+            written = write_evaluation(evaluation, tmp_path / name, checkpoint="a", dataset="b", split="c")
+            assert json.loads(written.read_text())["leakage"] == expected
+
     def test_older_results_are_replaced_and_other_files_stay(self, tmp_path):
         (tmp_path / "notes.txt").write_text("mine")
         (tmp_path / "metrics.json").write_text("old")
