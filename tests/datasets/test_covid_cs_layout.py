@@ -3,25 +3,13 @@ import shutil
 
 import numpy as np
 import pytest
-from covid_cs_files import FEATURES, feature_values, save_feature_file, slice_name, write_covid_cs, write_table
+from covid_cs_files import FEATURES, feature_values, save_feature_file, slice_name
+from covid_cs_layouts import CLASSIFICATION, FORMS, PICTURES, SECOND, SEGMENTATION, records, refused, write
 from PIL import Image
 from scipy.io import savemat
 
-from jcs_datasets.common.errors import SourceError
 from jcs_datasets.covid_cs.annotations import patients_by_name
-from jcs_datasets.covid_cs.forms import Form
 from jcs_datasets.covid_cs.layout import read_layout
-
-SEGMENTATION = Form(content="segmentation", vgg_side=64, res2net_side=32, mask_sides=(64, 128))
-CLASSIFICATION = Form(content="classification", res2net_side=32)
-PICTURES = Form(content="pictures")
-FORMS = {"segmentation_features": SEGMENTATION, "classification_features": CLASSIFICATION, "images": PICTURES}
-SIDES = {"segmentation_features": (64, 32), "classification_features": (None, 32), "images": (48, 0)}
-SECOND = slice_name(1)
-
-
-def write(folder, config="segmentation_features", **options):
-    return write_covid_cs(folder, config, sides=SIDES[config], **options)
 
 
 @pytest.fixture
@@ -41,21 +29,6 @@ def pictures(tmp_path):
 
 def names(layout):
     return {split: [item.record.name for item in slices] for split, slices in layout.splits.items()}
-
-
-def records(folder, form):
-    layout = read_layout(folder, form)
-    return {item.record.name: item.record for slices in layout.splits.values() for item in slices}
-
-
-def refused(folder, form, start=None):
-    with pytest.raises(SourceError) as caught:
-        read_layout(folder, form)
-    message = str(caught.value)
-    assert message.startswith(str(folder if start is None else folder / start))
-    assert "\n" not in message
-    assert ";" in message  # what is wrong; the cure
-    return message
 
 
 @pytest.mark.parametrize("config", FORMS)
@@ -313,82 +286,6 @@ def test_pictures_may_have_any_size_but_that_of_their_mask(pictures):
     assert "is 48x48 pixels, but its slice has 60x50" in message
     Image.new("L", (60, 50)).save(pictures / f"annotation/{SECOND}.png")
     read_layout(pictures, PICTURES)
-
-
-def test_a_patients_label_is_that_of_all_its_slices(pictures):
-    first, second = slice_name(0).partition("_")[0], slice_name(2).partition("_")[0]
-    write_table(pictures / "patients.csv", [{"patient": first, "label": 1}, {"patient": second, "label": 0}])
-    assert [record.label for record in records(pictures, PICTURES).values()] == [1, 1, 0, -1]
-    write_table(pictures / "annotations.csv", [{"name": SECOND, "label": 0}])
-    assert [record.label for record in records(pictures, PICTURES).values()] == [1, 0, 0, -1]
-
-
-def test_the_table_of_annotations_has_the_last_word(copy):
-    columns = {"patient": "p7", "label": 0, "slice_index": 3, "lesion_count": 2, "lesion_area": 41.5}
-    rows = [{"name": SECOND, **columns, "lesion_location": "left lower lobe"}]
-    write_table(copy / "annotations.csv", [*rows, {**dict.fromkeys(rows[0], ""), "name": slice_name(0)}])
-    told = records(copy, SEGMENTATION)
-    record = told[SECOND]
-    assert (record.patient, record.label, record.slice_index) == ("p7", 0, 3)
-    assert (record.lesion_count, record.lesion_area, record.lesion_location) == (2, 41.5, "left lower lobe")
-    assert (told[slice_name(0)].label, told[slice_name(0)].slice_index, told[slice_name(0)].lesion_count) == (
-        1,
-        140,
-        -1,
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "line", "expected"),
-    [
-        ("label\n1\n", 1, "has no column name"),
-        ("name,colour\nx,red\n", 1, "column 'colour' is not known or there twice"),
-        ("name,label,label\nx,1,1\n", 1, "column 'label' is not known or there twice"),
-        (f"name,label\n{SECOND},1\n{SECOND},1\n", 3, "this slice is there twice"),
-        ("name,label\n,1\n", 2, "has no name"),
-        (f"name,label\n{SECOND},3\n", 2, "label '3' is outside the classes"),
-        (f"name,slice_index\n{SECOND},-4\n", 2, "slice_index '-4' is not a whole number from 0"),
-        (f"name,lesion_count\n{SECOND},{'9' * 40}\n", 2, "lesion_count '9999"),
-        (f"name,lesion_area\n{SECOND},nan\n", 2, "lesion_area 'nan' is not a number from 0"),
-        (f"name,lesion_area\n{SECOND},wide\n", 2, "lesion_area 'wide' is not a number from 0"),
-        (f"name,label\n{SECOND},1,2\n", 2, "has 3 values for 2 columns"),
-        ("name,label\nanother,1\n", 2, "this slice is in none of the lists"),
-        ("", 1, "has no column names"),
-    ],
-)
-def test_a_wrong_row_of_annotations_is_named(copy, text, line, expected):
-    (copy / "annotations.csv").write_text(text)
-    assert expected in refused(copy, SEGMENTATION, f"annotations.csv, row {line}: ")
-
-
-@pytest.mark.parametrize("data", [b"name\n\xff\n", b'name\n"x', b"name\nx\0y\n" + b'"' + b"a" * 200_000 + b'"\n'])
-def test_a_table_that_is_no_csv_is_refused(copy, data):
-    (copy / "annotations.csv").write_bytes(data)
-    assert "CSV in UTF-8" in refused(copy, SEGMENTATION, "annotations.csv: ")
-
-
-@pytest.mark.parametrize(
-    ("rows", "line", "expected"),
-    [
-        ("nobody,1", 2, "this patient has no slice in the lists"),
-        ("{first},1\n{first},1", 3, "a patient is there twice"),
-        ("{first},", 2, "a field is empty"),
-        ("{first},yes", 2, "label 'yes' is outside the classes"),
-    ],
-)
-def test_a_wrong_row_of_patients_is_named_but_no_patient_is(pictures, rows, line, expected):
-    first = slice_name(0).partition("_")[0]
-    (pictures / "patients.csv").write_text("patient,label\n" + rows.format(first=first))
-    message = refused(pictures, PICTURES, f"patients.csv, row {line}: ")
-    assert expected in message
-    assert first not in message
-    assert "nobody" not in message
-
-
-def test_tables_with_a_byte_order_mark_windows_ends_and_blank_lines_are_read(copy):
-    text = f'name,lesion_location\r\n\r\n{SECOND},"left, lower"\r\n,\r\n'
-    (copy / "annotations.csv").write_bytes(text.encode("utf-8-sig"))
-    assert records(copy, SEGMENTATION)[SECOND].lesion_location == "left, lower"
 
 
 def test_a_pipe_instead_of_a_file_does_not_hang(copy):
