@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -121,7 +122,12 @@ class TrainingBatches:
 
     def state(self) -> dict[str, Any]:
         """The position, and what it is a position in: plain values for a checkpoint."""
-        return {"step": self.step, **self._told, "source": source_fingerprint(self._source)}
+        return {"step": self.step, **self._told, "source": self._fingerprint}
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        """Of the source, which does not change; kept, since every checkpoint asks for it."""
+        return source_fingerprint(self._source)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes to a position that `state` gave, here or on another number of hosts.
