@@ -40,7 +40,7 @@ def save_model(path: str | os.PathLike[str], variables: Any, preset: Preset, *, 
     """
     description = {"format": FORMAT, "notice": RESEARCH_USE, "preset": preset.to_json(), "provenance": provenance}
     with atomic_directory(path) as folder:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             arrays = {kind: jax.tree.map(np.asarray, tree) for kind, tree in variables.items() if tree}
             checkpointer.save(folder.resolve() / ARRAYS, arrays)
         files = sorted(file for file in (folder / ARRAYS).rglob("*") if file.is_file())
@@ -107,9 +107,9 @@ def load_model(name_or_path: str | os.PathLike[str]) -> tuple[nn.Module, Any, Pr
     folder = (Path(name_or_path) / ARRAYS).resolve()
     _check_files(Path(name_or_path), digests)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             check_shapes(name_or_path, expected, checkpointer.metadata(folder).item_metadata.tree)
-            sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+            sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
             target = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), expected
             )
@@ -119,6 +119,17 @@ def load_model(name_or_path: str | os.PathLike[str]) -> tuple[nn.Module, Any, Pr
     except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged folder
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(f"{folder}: its arrays can't be read ({reason}); copy or convert the model again") from error
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    """One that waits for no other process: a model folder is written and read by single ones."""
+    options = ocp.options.MultiprocessingOptions()
+    if jax.process_count() > 1:
+        own = jax.process_index()
+        options = ocp.options.MultiprocessingOptions(
+            primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process_{own}"
+        )
+    return ocp.StandardCheckpointer(multiprocessing_options=options)
 
 
 def _network(path: str | os.PathLike[str], preset: Preset) -> tuple[nn.Module, Any]:

@@ -158,6 +158,40 @@ def classification_loss(
     return -jnp.sum(target * jax.nn.log_softmax(logits), axis=-1) * factor.astype(logits.dtype)
 
 
+def activation_map_loss(
+    activation: Float[Array, "n h2 w2"],
+    masks: Shaped[Array, "n h w"],
+    *,
+    offset: float = 0.0,
+    lesion_weight: float = 1.0,
+    valid: Float[Array, " n"] | None = None,
+    epsilon: float = DICE_EPSILON,
+) -> Float[Array, " n"]:
+    """How badly an activation map agrees with the mask: BCE + 1 - Dice of sigmoid(map - offset), image by image.
+
+    The map's mean over its positions is the log-odds of infection. Were a position opacified from 0 on, a slice
+    with a small lesion would have to be all negative elsewhere, and with it its mean. With a positive offset the
+    rest may stay near 0 while the lesion carries the slice over the threshold: both losses can be small at once.
+
+    Args:
+      activation: (N, h, w), signed log-odds at the resolution of the features; resized to the masks, bilinear.
+      masks: (N, H, W), 1 where opacified, else 0; between them in a mixed image.
+      offset: log-odds from which a position counts as more likely opacified than not.
+      lesion_weight: of opacified pixels, in BCE and Dice, against 1 of the others.
+      valid: (N,) factor of each image; 0 where there is no mask.
+      epsilon: keeps Dice defined where both the map and the mask are empty.
+
+    Returns:
+      (N,), at least float32. Reduce with `mean_over_valid`.
+
+    Source: the paper names supervision of the activation maps by pixel labels without its form; this is the
+    project's own.
+    """
+    resized = jax.image.resize(activation, masks.shape, method="bilinear", antialias=False)
+    weights = 1.0 + (lesion_weight - 1.0) * masks.astype(_wide(activation.dtype))
+    return per_image_bce_dice(resized - offset, masks, valid=valid, pixel_weights=weights, epsilon=epsilon)
+
+
 def mean_over_valid(values: Float[Array, "n ..."], valid: Float[Array, " n"] | None = None) -> Float[Array, " ..."]:
     """The mean over the images that count: sum(values) / sum(valid), and 0 if none counts.
 

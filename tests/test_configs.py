@@ -5,7 +5,6 @@ import importlib.util
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
@@ -13,22 +12,28 @@ import pytest
 from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
 from jcs_jax.models.presets import build
-from jcs_jax.training.config import check, create_optimizer, create_schedule, default_config, demo_config
-from jcs_jax.training.loop import preset_of
-from jcs_jax.training.steps import Objective
+from jcs_jax.training.config import RECIPES, check, default_config, demo_config
+from jcs_jax.training.objective import Objective
+from jcs_jax.training.setup import create_optimizer, create_schedule, preset_of, state_shapes
 
 FOLDER = Path(__file__).parents[1] / "experiments/configs"
 FILES = sorted(FOLDER.glob("*.py"))
 
 
-def _load(path: Path) -> ml_collections.ConfigDict:
+def _load(path: Path, *arguments: str) -> ml_collections.ConfigDict:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config()
+    return module.get_config(*arguments)
 
 
-CONFIGS = {**{path.stem: _load(path) for path in FILES}, "default": default_config(), "demo": demo_config()}
+STAGES = ("classification", "classification_aligned", "segmentation", "joint")
+CONFIGS = {
+    **{path.stem: _load(path) for path in FILES},
+    **{f"{stage}:{recipe}": _load(FOLDER / f"{stage}.py", recipe) for stage in STAGES for recipe in RECIPES},
+    "default": default_config(),
+    "demo": demo_config(),
+}
 
 
 def test_there_are_configs():
@@ -41,7 +46,7 @@ def test_config_builds_a_network_a_schedule_and_an_optimiser(name):
     check(config)
     preset = preset_of(config)
     build(preset)
-    Objective(**config.loss)
+    Objective(**{name: value for name, value in config.loss.items() if name != "balance_classes"})
     assert config.data.augment in AUGMENTATIONS
     if config.model.input_size:
         assert preset.preprocessing.size == (config.model.input_size,) * 2
@@ -49,10 +54,10 @@ def test_config_builds_a_network_a_schedule_and_an_optimiser(name):
     rates = np.array([schedule(step) for step in range(0, config.steps, max(1, config.steps // 7))])
     assert np.isfinite(rates).all()
     assert 0 < rates.max() <= config.optimizer.learning_rate * (1 + 1e-6)
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     optimizer = create_optimizer(config, schedule)
-    updates, _ = optimizer.update(params, optimizer.init(params), params)
-    assert jax.tree.structure(updates) == jax.tree.structure(params)
+    shapes = state_shapes(config, preset, build(preset), optimizer)  # all parts named in the config are there
+    updates, _ = jax.eval_shape(optimizer.update, shapes.params, shapes.opt_state, shapes.params)
+    assert jax.tree.structure(updates) == jax.tree.structure(shapes.params)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -62,13 +67,31 @@ def test_config_has_no_option_that_the_default_lacks(name):
 
     config, default = CONFIGS[name], default_config()
     assert keys(config) == keys(default)
-    for part in ("data", "loss", "model", "optimizer"):
+    for part in ("checkpoint", "data", "loss", "mesh", "model", "optimizer", "validation"):
         assert keys(config[part]) == keys(default[part])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_the_same_training_data_in_both_recipes_seen_as_often(stage):
+    reference, modern = (CONFIGS[f"{stage}:{recipe}"] for recipe in RECIPES)
+    assert reference.model.name == modern.model.name
+    assert reference.data.train_split == modern.data.train_split
+    assert reference.steps * reference.batch_size == modern.steps * modern.batch_size
+    assert reference.optimizer.learning_rate == 2.5e-5
+    assert reference.optimizer.name == "reference"
+    assert modern.optimizer.name == "modern"
+
+
+def test_an_unknown_recipe_is_refused_with_those_there_are():
+    with pytest.raises(InputError, match="the recipe is reference or modern, not 'mine'"):
+        _load(FOLDER / "joint.py", "mine")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_config_file_says_what_it_is(path):
-    assert ast.get_docstring(ast.parse(path.read_text()))
+    told = ast.get_docstring(ast.parse(path.read_text()))
+    assert "jcs train --config=" in told
+    assert path.name in told
 
 
 @pytest.mark.parametrize(
@@ -82,11 +105,32 @@ def test_a_number_that_no_run_can_have_is_refused_by_name(key, value):
         check(config)
 
 
-def test_an_unknown_optimiser_is_refused_with_those_there_are():
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("optimizer.name", "lion", "'lion'; it is one of reference, modern"),
+        ("dtype", "float16", "'float16'; it is one of auto, float32, bfloat16"),
+        ("validation.metric", "f1", "'f1'; it is one of auto, dice, auc, loss"),
+        ("mesh.data", 0, "at least 1, or -1 for all devices"),
+        ("optimizer.ema_decay", 1.0, "at least 0 and below 1"),
+        ("loss.class_weights", (0.0, 0.0), "two numbers, not negative, not both 0"),
+        ("loss.class_weights", (1.0, 1.0, 1.0), "two numbers"),
+        ("optimizer.learning_rate", float("nan"), "must be at least 0"),
+    ],
+)
+def test_a_word_or_number_that_means_nothing_is_refused_with_what_does(key, value, said):
     config = default_config()
-    config.optimizer.name = "lion"
-    with pytest.raises(InputError, match="modern or reference, not 'lion'"):
-        create_schedule(config, 5)
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(InputError, match=rf"config\.{key} is .*{said}"):
+        check(config)
+
+
+@pytest.mark.parametrize("factor", [-0.5, "slow", float("inf")])
+def test_a_factor_of_the_learning_rate_that_is_none_is_refused(factor):
+    config = default_config()
+    config.optimizer.learning_rate_factors = {"vgg": factor}
+    with pytest.raises(InputError, match=r"learning_rate_factors\.vgg"):
+        check(config)
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,13 @@ MAY_IMPORT = {
     "convert": {"models"},
     "data": set(),
     "audit": {"data"},
-    "training": {"checkpoints", "data", "losses", "metrics", "models"},
-    "evaluation": {"data", "metrics", "models"},
+    "training": {"checkpoints", "data", "explain", "losses", "metrics", "models", "report.colormap", "report.overlay"},
+    "evaluation": {"data", "explain", "metrics", "models"},
     "study": set(),
+    "sweep": set(),
     "diagnosis": {"checkpoints", "explain", "models", "study"},
     "report": {"diagnosis.result"},
+    "doctor": {"data", "evaluation", "metrics", "models", "report.overlay", "training"},
     "cli": set(),
 }
 ABOVE_ALL = {"commands"}

@@ -4,7 +4,7 @@
     jcs train --config=experiments/configs/covid_cs_joint_features.py --workdir=runs/covid_cs
 
 The release's recipe: reference sizes and loss, Adam with coupled L2, poly decay, batch 1. Name a converted network
-with --config.model.init_from: the frozen norms of the reference do nothing for random weights. The data set is not at
+with --config.init_from: the frozen norms of the reference do nothing for random weights. The data set is not at
 hand here, so neither score nor time has been measured; by the authors' account their weights have a Dice of 78.5 %.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import ml_collections
@@ -11,10 +13,13 @@ from ml_collections import config_flags
 from jcs_jax.errors import InputError
 from jcs_jax.notice import RESEARCH_USE
 
-USAGE = """usage: jcs train --config=FILE.py --workdir=DIR [--config.KEY=VALUE ...] [--allow_leakage]
+USAGE = """usage: jcs train --config=FILE.py[:ARGUMENT] --workdir=DIR [--config.KEY=VALUE ...] [--allow_leakage]
 
 Trains a network on a data set that `jcs prepare` built; leaves DIR/model for `jcs evaluate` and `jcs diagnose`.
-Configs: experiments/configs in the repository; every option is explained in jcs_jax/training/config.py."""
+The same command again goes on where the run was stopped: by Ctrl-C, SIGTERM, a crash or a power cut.
+Configs: experiments/configs in the repository; every option is explained in jcs_jax/training/config.py.
+Processes that SLURM, Kubernetes, Open MPI or a TPU pod started together share a run; elsewhere --coordinator,
+--num_processes and --process_id tell them."""
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -22,12 +27,15 @@ def define_flags(values: flags.FlagValues) -> None:
         "config", None, "Python file whose get_config() gives the options.", flag_values=values
     )
     flags.DEFINE_string("workdir", None, "Folder for this run's files.", flag_values=values)
-    flags.DEFINE_bool(
-        "allow_leakage", False, "Train although training and evaluation split share something.", flag_values=values
-    )
+    flags.DEFINE_bool("allow_leakage", False, "Train although two of the splits share something.", flag_values=values)
+    flags.DEFINE_string("coordinator", "", "host:port of process 0, where no cluster tells it.", flag_values=values)
+    flags.DEFINE_integer("num_processes", 0, "Processes of the run.", lower_bound=0, flag_values=values)
+    flags.DEFINE_integer("process_id", -1, "This process's number, from 0.", lower_bound=-1, flag_values=values)
 
 
 def run(values: flags.FlagValues, arguments: list[str]) -> int:
+    from jcs_jax.training.distributed import join_processes
+
     if arguments:
         raise InputError(f"{arguments[0]}: jcs train takes no arguments; use --config and --workdir")
     if values.config is None or values.workdir is None:
@@ -37,37 +45,45 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
         raise InputError(f"{file}: no config can be read there; name a Python file with get_config()")
     if values.allow_leakage:
         values.config.data.allow_leakage = True
+    join_processes(values.coordinator, values.num_processes, values.process_id)
     launch(values.config, Path(values.workdir).expanduser())
     return 0
 
 
-def launch(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    """Trains as the config says and, if it names an evaluation split, measures the result there."""
+def launch(config: ml_collections.ConfigDict, folder: Path) -> None:
+    """Trains as the config says, or goes on with it, and measures the result if there is an evaluation split."""
+    import jax
     from rich.console import Console
 
-    from jcs_jax.data.sources import open_source
-    from jcs_jax.data.splits import check_disjoint
-    from jcs_jax.training.loop import train
+    from jcs_jax.commands.evaluate import measure
+    from jcs_jax.training.data import open_data
+    from jcs_jax.training.loop import MODEL, train
+    from jcs_jax.training.workdir import FINISHED, Workdir
 
-    source = open_source(config.data.data_dir, config.data.dataset, config.data.train_split)
-    leakage = None
-    if config.data.eval_split:  # a slip there must not wait for the end of the training
-        held_out = open_source(config.data.data_dir, config.data.dataset, config.data.eval_split)
-        overlap = check_disjoint(source.records(), held_out.records(), allow_leakage=config.data.allow_leakage)
-        leakage = overlap.counts() if any(overlap.counts().values()) else None
-    if source.info.get("warning"):
-        logging.warning("%s: %s", config.data.dataset, source.info["warning"])
-    train(config, workdir, source, leakage=leakage)
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"wrote {workdir / 'model'}. {RESEARCH_USE}")
-    if config.data.eval_split:
-        from jcs_jax.commands.evaluate import measure
-
+    data = open_data(config)
+    first = jax.process_index() == 0
+    workdir = Workdir(folder, writes=first)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, quiet=not first)
+    workdir.check(config)
+    if workdir.finished() is not None:
+        console.print(f"{folder}: this run is finished; its result is {folder / MODEL}. {RESEARCH_USE}")
+        return
+    for warning in data.warnings:
+        logging.warning("%s", warning)
+    outcome = train(config, folder, data.train, validation_source=data.validation, leakage=data.leakage)
+    if not outcome.finished:
+        step = int(outcome.state.step)
+        console.print(f"stopped after step {step}, all is saved; resume with: {shlex.join(sys.argv)}")
+        return
+    console.print(f"wrote {folder / MODEL}. {RESEARCH_USE}")
+    if config.data.eval_split and first:
         measure(
-            checkpoint=workdir / "model",
+            checkpoint=folder / MODEL,
             data_dir=config.data.data_dir,
             dataset=config.data.dataset,
             split=config.data.eval_split,
             train_split=config.data.train_split,
-            output=workdir / "evaluation",
+            output=folder / "evaluation",
             batch_size=config.batch_size,
         )
+    workdir.write(FINISHED, {"steps": config.steps, "validation": outcome.validation})

@@ -103,10 +103,13 @@ class TrainingBatches:
         stream = ExampleStream(
             source, preprocessing, augment, seed, steps * batch_size, mixing=mixing, stage_features=stage_features
         )
-        self._view = _HostView(stream, batch_size, host)
+        self._stream, self._view = stream, _HostView(stream, batch_size, host)
         self._rows, self._threads = host.rows(batch_size), threads
         self._source = source
-        self._told = {"batch_size": batch_size, "seed": seed, "augment": augment, "mixing": dataclasses.asdict(mixing)}
+        self._told: dict[str, Any] = {
+            **{"batch_size": batch_size, "seed": seed, "augment": augment},
+            "mixing": dataclasses.asdict(mixing),
+        }
         self.step = 0
         self._batches: Iterator[Batch] | None = None
 
@@ -123,6 +126,13 @@ class TrainingBatches:
     def state(self) -> dict[str, Any]:
         """The position, and what it is a position in: plain values for a checkpoint."""
         return {"step": self.step, **self._told, "source": self._fingerprint}
+
+    def names(self, step: int) -> list[str]:
+        """The slices of a step's whole batch; two joined by + where they are mixed."""
+        known = [record.name for record in self._source.records()]
+        size = self._told["batch_size"]
+        positions = range(step * size, (step + 1) * size)
+        return [" + ".join(known[index] for index in self._stream.indices(position)) for position in positions]
 
     @functools.cached_property
     def _fingerprint(self) -> str:

@@ -54,7 +54,11 @@ def find_overlap(train: Iterable[SliceRecord], held_out: Iterable[SliceRecord]) 
 
 
 def check_disjoint(
-    train: Iterable[SliceRecord], held_out: Iterable[SliceRecord], *, allow_leakage: bool = False
+    train: Iterable[SliceRecord],
+    held_out: Iterable[SliceRecord],
+    *,
+    allow_leakage: bool = False,
+    names: tuple[str, str] = ("training", "held-out"),
 ) -> Overlap:
     """Refuses splits that share a slice, a patient or a picture.
 
@@ -62,6 +66,7 @@ def check_disjoint(
       train: records of the slices; an empty patient is unknown.
       held_out: likewise.
       allow_leakage: warn instead of refusing.
+      names: of the two splits, for the message.
 
     Returns:
       The overlap; unless leakage is allowed, only its `unknown_patients` can be other than empty.
@@ -73,10 +78,10 @@ def check_disjoint(
     for kind, shared in (("slices", overlap.names), ("patients", overlap.patients), ("pictures", overlap.pictures)):
         if shared:
             shown = ", ".join(shared[:SHOWN]) + (", ..." if len(shared) > SHOWN else "")
-            fault = f"the training and held-out splits share {len(shared)} {kind} ({shown})"
+            fault = f"the {names[0]} and {names[1]} splits share {len(shared)} {kind} ({shown})"
             if not allow_leakage:
                 raise InputError(
                     f"{fault}; choose disjoint splits, or train with --allow_leakage (config.data.allow_leakage=True)"
                 )
-            logging.warning("%s: the score on the held-out split is a training score", fault)
+            logging.warning("%s: the score on the %s split is a training score", fault, names[1])
     return overlap

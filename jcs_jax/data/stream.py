@@ -60,14 +60,23 @@ class ExampleStream:
 
     def __getitem__(self, position: int) -> Batch:
         position = int(position)
-        epoch, offset = divmod(position, len(self._source))
-        order = _epoch_order(self._seed, epoch, len(self._source))
-        example = self._example(int(order[offset]), _AUGMENT, position)
-        if not self._mixing.alpha:
+        own, *others = self.indices(position)
+        example = self._example(own, _AUGMENT, position)
+        if not others:
             return example
+        partner, weight = self._partner(position)
+        return self._mixing.combine(example, self._example(partner, _PARTNER, position), weight)
+
+    def indices(self, position: int) -> list[int]:
+        """Which slices of the source an example is made of: one, or two where it is mixed, the partner second."""
+        epoch, offset = divmod(position, len(self._source))
+        own = int(_epoch_order(self._seed, epoch, len(self._source))[offset])
+        return [own, self._partner(position)[0]] if self._mixing.alpha else [own]
+
+    def _partner(self, position: int) -> tuple[int, float]:
+        """The slice that an example is mixed with, and the weight of the example itself."""
         rng = np.random.default_rng([self._seed, _MIX, position])
-        partner = self._example(int(rng.integers(len(self._source))), _PARTNER, position)
-        return self._mixing.combine(example, partner, self._mixing.draw(rng))
+        return int(rng.integers(len(self._source))), self._mixing.draw(rng)
 
     def _example(self, index: int, purpose: int, position: int) -> Batch:
         rng = np.random.default_rng([self._seed, purpose, position])

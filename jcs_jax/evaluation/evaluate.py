@@ -17,6 +17,7 @@ from jcs_jax.evaluation.baselines import brightness_in_lungs, choose_brightness_
 from jcs_jax.evaluation.lungs import lung_mask
 from jcs_jax.evaluation.predictions import Prediction, predictions
 from jcs_jax.evaluation.results import Case, Evaluation
+from jcs_jax.explain import UNINFECTED
 from jcs_jax.metrics import BinaryCounts, Mean, Measurement, ScoreRanks, ThresholdCurve
 from jcs_jax.models.presets import Preset
 
@@ -26,6 +27,12 @@ _OVERLAPS = {
     "pixel_sensitivity": metrics.sensitivity,
     "pixel_specificity": metrics.specificity,
     "false_positive_area": metrics.false_positive_area,
+}
+_EXPLANATIONS = {
+    "pointing_game": metrics.pointing_game,
+    "energy_inside": metrics.energy_inside,
+    "energy_chance": lambda _, masks: metrics.energy_chance(masks),
+    "map_auc": metrics.map_auc,
 }
 _ALL_LUNG, _BRIGHTNESS = "all_lung_", "brightness_in_lungs_"
 
@@ -42,7 +49,9 @@ def evaluate(
     """Runs a model over every slice and measures it against the known masks and labels, baselines beside it.
 
     The lesion map is the sigmoid of side output 0, put back on the slice's own resolution and measured there;
-    the probability of infection is the softmax of the class logits. Whichever the model lacks is left out.
+    the probability of infection is the softmax of the class logits; the activation map of the infected class is put
+    back likewise and compared with the masks of slices that aren't labelled uninfected. Whichever the model lacks
+    is left out.
 
     Args:
       model: the network.
@@ -58,7 +67,7 @@ def evaluate(
 
     Raises:
       InputError: no mask and no label that this model can be measured against, a mask of another size than
-        its slice, or a prediction that is NaN.
+        its slice, or a prediction that isn't finite.
     """
     _require_truth(source)
     threshold, notes = _brightness_threshold(source, preset, train_source)
@@ -70,6 +79,7 @@ def evaluate(
             curve = curve.merge(ThresholdCurve.from_maps(prediction.lesions[np.newaxis], example.mask[np.newaxis]))
         cases.append(Case(example.name, example.patient, example.label, values))
     summary = _summarise_lesions(cases, curve, threshold) | _summarise_labels(cases, preset.class_threshold)
+    summary |= _summarise_explanations(cases)
     if not summary:
         raise InputError(f"{preset.name}: gives nothing that the data's masks or labels could be compared with")
     leakage = None if train_source is None else find_overlap(train_source.records(), source.records()).counts()
@@ -111,25 +121,40 @@ def _measure(prediction: Prediction, preset: Preset, brightness_threshold: float
         values["infection_probability"] = prediction.infection
         if intensity is not None:
             values["mean_brightness"] = float(intensity.mean())
-    if lesions is None:
-        return values
-    predicted = metrics.binarize(lesions[np.newaxis], preset.mask_threshold)[0]
-    values["predicted_area"] = float(predicted.mean())
+    if lesions is not None:
+        values["predicted_area"] = float(metrics.binarize(lesions[np.newaxis], preset.mask_threshold).mean())
     if mask is None:
         return values
-    if mask.shape != lesions.shape:
-        raise InputError(
-            f"{prediction.example.name}: the mask is {mask.shape} and the slice {lesions.shape} pixels; "
-            "prepare the data with masks of the slices' size"
-        )
+    _require_size(prediction, mask)
     values["lesion_area"] = float(mask.astype(bool).mean())
-    values |= _overlaps("", predicted, mask)
-    values["iou_adaptive"] = float(metrics.iou_adaptive(lesions[np.newaxis], mask[np.newaxis])[0])
-    values["mae"] = float(metrics.mae(lesions[np.newaxis], mask[np.newaxis])[0])
-    if intensity is None:
-        return values
+    if lesions is not None:
+        values |= _overlaps("", metrics.binarize(lesions[np.newaxis], preset.mask_threshold)[0], mask)
+        values["iou_adaptive"] = float(metrics.iou_adaptive(lesions[np.newaxis], mask[np.newaxis])[0])
+        values["mae"] = float(metrics.mae(lesions[np.newaxis], mask[np.newaxis])[0])
+        if intensity is not None:
+            values |= _measure_baselines(intensity, mask, brightness_threshold)
+    if prediction.activation is not None and prediction.example.label != UNINFECTED:
+        values |= {
+            name: float(measure(prediction.activation[np.newaxis], mask[np.newaxis])[0])
+            for name, measure in _EXPLANATIONS.items()
+        }
+    return values
+
+
+def _require_size(prediction: Prediction, mask: Bool[np.ndarray, "h w"]) -> None:
+    for plane in (prediction.lesions, prediction.activation):
+        if plane is not None and plane.shape != mask.shape:
+            raise InputError(
+                f"{prediction.example.name}: the mask is {mask.shape} and the slice {plane.shape} pixels; "
+                "prepare the data with masks of the slices' size"
+            )
+
+
+def _measure_baselines(
+    intensity: Float[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"], brightness_threshold: float
+) -> dict[str, float]:
     lungs = lung_mask(intensity)
-    values |= _overlaps(_ALL_LUNG, lungs, mask)
+    values = _overlaps(_ALL_LUNG, lungs, mask)
     if not math.isnan(brightness_threshold):
         values |= _overlaps(_BRIGHTNESS, brightness_in_lungs(intensity, lungs) >= brightness_threshold, mask)
     return values
@@ -181,6 +206,13 @@ def _summarise_labels(cases: Sequence[Case], class_threshold: float) -> dict[str
     if (brightness := _column(cases, "mean_brightness")).size:
         summary["baseline_mean_brightness"] = {"auc": ScoreRanks.from_scores(brightness, labels).auc()}
     return summary
+
+
+def _summarise_explanations(cases: Sequence[Case]) -> dict[str, dict[str, Measurement]]:
+    """The means over the slices that aren't labelled uninfected and have a mask; empty without any."""
+    if not _column(cases, "pointing_game").size:
+        return {}
+    return {"explanation": {name: _mean(cases, name) for name in _EXPLANATIONS}}
 
 
 def _column(cases: Sequence[Case], name: str) -> Float[np.ndarray, " n"]:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from jcs_jax import explain
 from jcs_jax.data.examples import Example, Source, example_intensity
 from jcs_jax.data.pipeline import evaluation_batches
 from jcs_jax.errors import InputError
@@ -28,12 +29,29 @@ class Prediction(NamedTuple):
         stage features are stored.
       lesions: (H, W) float32 in [0, 1], probability of opacity at the slice's own size; None without segmentation.
       infection: probability of infection in [0, 1]; None without a class head.
+      activation: (H, W) float32, signed, at the slice's own size: the share of every position in the log-odds of
+        infection against no infection; zero where the network didn't look; None without class features.
     """
 
     example: Example
     intensity: Float[np.ndarray, "h w"] | None
     lesions: Float[np.ndarray, "h w"] | None
     infection: float | None
+    activation: Float[np.ndarray, "h w"] | None
+
+
+class _Outputs(NamedTuple):
+    """What the network gives for a batch, on its own frame; None where it has no such output.
+
+    Attributes:
+      lesions: (N, h, w), probability of opacity of each pixel.
+      infection: (N,), probability of infection of each slice.
+      activation: (N, h', w'), coarse.
+    """
+
+    lesions: Float[Array, "n h w"] | None
+    infection: Float[Array, " n"] | None
+    activation: Float[Array, "n h2 w2"] | None
 
 
 def predictions(
@@ -45,26 +63,33 @@ def predictions(
     dropped.
 
     Raises:
-      InputError: if a prediction is NaN; the message names the slice.
+      InputError: if a prediction isn't finite; the message names the slice.
     """
     variables = jax.device_put(variables)
     batches = evaluation_batches(
         source, preset.preprocessing, batch_size=batch_size, stage_features=preset.stage_features
     )
     for examples, arrays in batches:
-        maps, infections = jax.device_get(_probabilities(model, variables, network_arguments(arrays)))
+        outputs: _Outputs = jax.device_get(_run_network(model, variables, network_arguments(arrays)))
         for row, example in enumerate(examples):
-            outputs = [output[row] for output in (maps, infections) if output is not None]
-            if any(np.isnan(output).any() for output in outputs):
-                raise InputError(
-                    f"{example.name or 'a slice'}: the prediction is NaN; check the slice for values that are no "
-                    "numbers, or take an earlier checkpoint"
-                )
-            intensity = None if example.image is None else example_intensity(example, preset.preprocessing)
-            shape = _own_shape(example, preset)
-            lesions = None if maps is None else preset.preprocessing.to_source(maps[row], shape)
-            infection = None if infections is None else float(infections[row])
-            yield Prediction(example, intensity, lesions, infection)
+            yield _prediction(example, jax.tree.map(lambda values, i=row: values[i], outputs), preset)
+
+
+def _prediction(example: Example, outputs: _Outputs, preset: Preset) -> Prediction:
+    """One slice's outputs, checked and put back on the slice."""
+    if not all(np.isfinite(values).all() for values in jax.tree.leaves(outputs)):
+        raise InputError(
+            f"{example.name or 'a slice'}: the prediction is NaN or infinite; check the slice for values that are no "
+            "numbers, or take an earlier checkpoint"
+        )
+    shape = _own_shape(example, preset)
+    lesions, activation = (
+        None if plane is None else preset.preprocessing.to_source(np.asarray(plane), shape)
+        for plane in (outputs.lesions, outputs.activation)
+    )
+    intensity = None if example.image is None else example_intensity(example, preset.preprocessing)
+    infection = None if outputs.infection is None else float(outputs.infection)
+    return Prediction(example, intensity, lesions, infection, activation)
 
 
 def _own_shape(example: Example, preset: Preset) -> tuple[int, int]:
@@ -74,9 +99,14 @@ def _own_shape(example: Example, preset: Preset) -> tuple[int, int]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _probabilities(
-    model: nn.Module, variables: Mapping[str, PyTree], arguments: Mapping[str, Any]
-) -> tuple[Float[Array, "n h w"] | None, Float[Array, " n"] | None]:
-    """The probability of opacity of each pixel and of infection of each slice; None where there is no such output."""
+def _run_network(model: nn.Module, variables: Mapping[str, PyTree], arguments: Mapping[str, Any]) -> _Outputs:
     output = cast(ModelOutput, model.apply(variables, **arguments, train=False))
-    return lesion_probability(output), infection_probability(output)
+    activation = None
+    if "class_features" in output.intermediates:
+        activation = explain.class_activation_map(
+            output.intermediates["class_features"],
+            variables["params"]["class_head"]["kernel"],
+            explain.INFECTED,
+            against=explain.UNINFECTED,
+        )
+    return _Outputs(lesion_probability(output), infection_probability(output), activation)

@@ -22,7 +22,12 @@ POLICY = (
     "Segmentation numbers are means over the slices with a mask. A number that is not defined for a slice (Dice of "
     "an empty mask) or at all (AUC of a single class) is null, is left out of the mean and counted in n_absent; "
     "slices without a label count there for the classification numbers. best_threshold_dice and best_threshold "
-    "are chosen on the evaluated slices themselves, each map min-max scaled, and so are optimistic."
+    "are chosen on the evaluated slices themselves, each map min-max scaled, and so are optimistic. Explanation "
+    "numbers compare the activation map of infection with the mask of slices that aren't labelled uninfected, and are "
+    "not defined where that mask is empty: whether its highest value lies inside (pointing_game), the share of its "
+    "positive part inside (energy_inside; 0 for a map without one), both beside what a map without information gives "
+    "(energy_chance, the mask's share of the slice), and how often an opacified pixel has a higher value than a clear "
+    "one (map_auc; 0.5 without information)."
 )
 
 
@@ -51,8 +56,8 @@ class Evaluation:
       preset: name of the model's preset.
       thresholds: operating points used: `class` and `mask`.
       counts: what the data held: slices, with_mask, empty_mask, infected, uninfected, unlabelled, patients.
-      summary: group -> number -> measurement; the model's groups are `segmentation` and `classification`, the
-        baselines' start with `baseline_`.
+      summary: group -> number -> measurement; the model's groups are `segmentation`, `classification` and
+        `explanation`, the baselines' start with `baseline_`.
       cases: one row per slice, in the data's order.
       notes: what a reader must know, such as a warning of the data set.
       leakage: how many names, patients and pictures the training split shares with this one; None if no

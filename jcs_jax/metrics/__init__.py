@@ -4,13 +4,15 @@ A state is a frozen dataclass with `from_...`, `merge` and `compute`; merging on
 order doesn't matter beyond float rounding. `compute` gives a `Measurement`: the value, and how many cases it
 rests on.
 
-Empty masks: a number that compares with a class that isn't there (Dice, IoU, sensitivity and threshold curves
-without any opacified pixel, specificity without any clear one, AUC with a single class) is not defined: nan.
+Empty masks: a number that compares with a class that isn't there (Dice, IoU, sensitivity, threshold curves and
+the measures of an explanation without any opacified pixel, specificity without any clear one, AUC with a single
+class) is not defined: nan.
 Such cases are left out of the mean and counted in `n_absent`, never scored 0 or 1. So a prediction of nothing
 on an empty mask earns nothing, and a wrong prediction there doesn't show in Dice: it shows in
 `false_positive_area`, which is measured on exactly those masks, and in specificity and MAE.
 """
 
+from jcs_jax.metrics.explanation import energy_chance, energy_inside, map_auc, pointing_game
 from jcs_jax.metrics.overlap import (
     adaptive_threshold,
     binarize,
@@ -37,11 +39,15 @@ __all__ = [
     "binarize",
     "dice",
     "dice_curve",
+    "energy_chance",
+    "energy_inside",
     "false_positive_area",
     "iou",
     "iou_adaptive",
     "mae",
+    "map_auc",
     "min_max_scale",
+    "pointing_game",
     "sensitivity",
     "specificity",
 ]

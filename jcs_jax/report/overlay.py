@@ -52,7 +52,7 @@ def mask_overlay(
     picture = _draw_region(picture, mask, LESION_COLOR, _FILL_OPACITY)
     if reference is not None:
         picture = _draw_region(picture, reference, REFERENCE_COLOR, 0.0)
-        rows.append(_text_row(width, "reference outline", swatch=REFERENCE_COLOR))
+        rows.append(_reference_row(width))
     return _with_strip(picture, rows, caption)
 
 
@@ -62,6 +62,7 @@ def activation_overlay(
     *,
     scale: float,
     caption: str = "",
+    reference: Bool[np.ndarray, "h w"] | None = None,
 ) -> Image.Image:
     """Draws the positive part of an activation map, what speaks for infection, on the slice, with a scale bar.
 
@@ -70,6 +71,7 @@ def activation_overlay(
       activation: (H, W), finite and signed: log-odds of infection against no infection.
       scale: the value of the last colour, the same for all slices that are compared; 0 if nothing is positive.
       caption: a line of text for the strip below.
+      reference: (H, W), a reader's mask to outline in blue, where there is one.
 
     Returns:
       An RGB picture, at least 512 pixels on its shorter side.
@@ -79,7 +81,11 @@ def activation_overlay(
     normalized = np.asarray(values)
     blended = _blend(np.asarray(picture), colorize(normalized), _map_opacity(normalized))
     picture = Image.fromarray(blended)
-    return _with_strip(picture, [_scale_row(picture.width, scale)], caption)
+    rows = [_scale_row(picture.width, scale)]
+    if reference is not None:
+        picture = _draw_region(picture, reference, REFERENCE_COLOR, 0.0)
+        rows.append(_reference_row(picture.width))
+    return _with_strip(picture, rows, caption)
 
 
 def mask_picture(mask: Bool[np.ndarray, "h w"]) -> Image.Image:
@@ -133,6 +139,10 @@ def _lesion_text(mask: Bool[np.ndarray, "h w"]) -> str:
     return f"predicted lesion: {mask.mean():.1%} of the picture" if mask.any() else "no lesion predicted"
 
 
+def _reference_row(width: int) -> Image.Image:
+    return _text_row(width, "reference outline", swatch=REFERENCE_COLOR)
+
+
 def _with_strip(picture: Image.Image, rows: Sequence[Image.Image], caption: str) -> Image.Image:
     """Puts legend rows, the caption and the research-use line below a picture."""
     texts = [_text_row(picture.width, caption)] if caption else []
@@ -162,10 +172,12 @@ def _text_row(
     if swatch:
         draw.rectangle((left, middle - size * 0.4, left + size * 0.8, middle + size * 0.4), fill=swatch)
         left += round(1.3 * size)
-    font = ImageFont.load_default(size)
     room = width - left - size // 2
-    if (length := font.getlength(text)) > room:
-        font = ImageFont.load_default(size * room / length)
+    fitting: float = size
+    font = ImageFont.load_default(fitting)
+    while font.getlength(text) > room and fitting > 1:  # letters are whole pixels wide: no single ratio will do
+        fitting *= 0.95
+        font = ImageFont.load_default(fitting)
     draw.text((left, middle), text, font=font, fill=color, anchor="lm")
     return row
 
@@ -180,7 +192,7 @@ def _scale_row(width: int, scale: float) -> Image.Image:
     position = np.broadcast_to(np.linspace(0, 1, bar_width, dtype=np.float32), (bar_height, bar_width))
     tissue = np.full((bar_height, bar_width, 3), LEVELS // 2, np.uint8)
     bar = _blend(tissue, colorize(position), _map_opacity(position))
-    title = _text_row(width, "activation: log-odds of infection against no infection (one scale per case)")
+    title = _text_row(width, "activation: log-odds of infection against no infection (one scale for all slices)")
     row = Image.new("RGB", (width, title.height + bar_height + round(1.5 * size)), _STRIP_COLOR)
     row.paste(title, (0, 0))
     row.paste(Image.fromarray(bar), (margin, title.height))

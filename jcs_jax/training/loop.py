@@ -2,155 +2,308 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import flax
 import jax
+import jax.numpy as jnp
 import ml_collections
-import numpy as np
 import optax
 
 import jcs_jax
-from jcs_jax.checkpoints import check_shapes, load_model, save_model
+from jcs_jax.checkpoints import save_model
 from jcs_jax.data.examples import Source
-from jcs_jax.data.inputs import network_example, stack
-from jcs_jax.data.mixing import Mixing
-from jcs_jax.data.pipeline import HostShard, TrainingBatches
-from jcs_jax.data.transforms import AUGMENTATIONS
+from jcs_jax.data.pipeline import TrainingBatches
 from jcs_jax.errors import InputError
-from jcs_jax.files import require_folder
-from jcs_jax.models.inputs import network_arguments
-from jcs_jax.models.presets import Preset, build, get_preset
-from jcs_jax.training.config import check, create_optimizer, create_schedule
+from jcs_jax.models.presets import Preset
+from jcs_jax.training import setup
+from jcs_jax.training.board import Board
+from jcs_jax.training.checkpoints import RunCheckpoints
+from jcs_jax.training.config import check
+from jcs_jax.training.initial_weights import model_folders
+from jcs_jax.training.interruption import StopRequest
+from jcs_jax.training.objective import Metrics
+from jcs_jax.training.pictures import ExampleSlices
 from jcs_jax.training.progress import Progress
-from jcs_jax.training.state import TrainState, create_state
-from jcs_jax.training.steps import Objective, TrainStep, make_train_step
+from jcs_jax.training.sharding import Layout, check_divisible, make_layout
+from jcs_jax.training.state import NEVER, TrainState
+from jcs_jax.training.steps import TrainStep, make_train_step
+from jcs_jax.training.validation import Validation
+from jcs_jax.training.workdir import Workdir, explain_storage
+
+FAILED_BATCH, MODEL, TENSORBOARD = "failed_batch.json", "model", "tensorboard"
 
 
-def preset_of(config: ml_collections.ConfigDict) -> Preset:
-    """The preset that a config trains, with its options and input size."""
-    try:
-        preset = get_preset(config.model.name)
-        options = {**preset.options, **dict(config.model.options)}
-        size = config.model.input_size
-        preprocessing = preset.preprocessing
-        if size:
-            preprocessing = dataclasses.replace(preprocessing, size=(size, size))
-        source = f"trained on {config.data.dataset}, split {config.data.train_split}"
-        preset = dataclasses.replace(preset, options=options, preprocessing=preprocessing, source=source)
-        build(preset)
-    except ValueError as error:
-        raise InputError(f"config.model: {error}") from error
-    return preset
+FirstState = tuple[TrainState, list[str]]  # and the parts of the network that start at random
+
+
+class Outcome(NamedTuple):
+    """How a call of `train` ended.
+
+    Attributes:
+      state: after the last step taken.
+      preset: of the trained network.
+      finished: False if the run was asked to stop before its last step; the same call goes on from there.
+      validation: the numbers of the validation that chose the model, and its `step`; empty without validation.
+    """
+
+    state: TrainState
+    preset: Preset
+    finished: bool
+    validation: dict[str, float]
 
 
 def train(
-    config: ml_collections.ConfigDict, workdir: Path, source: Source, *, leakage: Mapping[str, int] | None = None
-) -> tuple[TrainState, Preset]:
-    """Trains a network and leaves it in `workdir/model`.
+    config: ml_collections.ConfigDict,
+    folder: Path,
+    source: Source,
+    *,
+    validation_source: Source | None = None,
+    leakage: Mapping[str, int] | None = None,
+) -> Outcome:
+    """Trains a network and leaves it in `folder/model`; goes on where an earlier call with this folder ended.
 
     Args:
       config: as `default_config`.
-      workdir: gets config.json, metrics.jsonl and, at the end, the model folder.
+      folder: the run's: gets config.json, metrics.jsonl, checkpoints and, at the end, the model.
       source: training examples; a prepared data set or an `ArraySource`.
-      leakage: what the training split shares with the evaluation split, where that was allowed; it is written
-        into metrics.jsonl and the model's provenance.
+      validation_source: slices to choose the best checkpoint on; None keeps the last one.
+      leakage: what the training data share with the evaluation split, where that was allowed; it is written into
+        metrics.jsonl and the model's provenance.
 
     Returns:
-      Final state, and the preset of the trained network.
+      How it ended.
 
     Raises:
-      InputError: for a config that can't be run.
-      FloatingPointError: when the loss is no longer finite; the message says at which step.
+      InputError: a config that can't be run, a folder of another run, a full disk, or a loss that is no longer
+        finite; what had been saved stays.
     """
+    parts = _assemble(config, folder, source, validation_source)
+    first = None if parts.workdir.has_checkpoints() else parts.first_state()
+    parts.workdir.claim(config)
+    checkpoints = RunCheckpoints(parts.workdir.checkpoints, keep=config.checkpoint.keep)
+    with StopRequest() as stop, contextlib.closing(checkpoints):
+        run = _Run(parts, checkpoints)
+        resumed = run.start(first)
+        silent = jax.process_index() != 0
+        step, examples = parts.batches.step, len(source)
+        with Progress(
+            config.steps, config.batch_size, first_step=step, examples=examples, silent=silent
+        ) as run.progress:
+            if not resumed:
+                run.introduce(first[1] if first else [], leakage)
+            del first  # the run has a state of its own
+            with contextlib.closing(run.open_board()):
+                finished = run.take_steps(stop)
+                validation = run.export(leakage) if finished else {}
+    return Outcome(run.state, parts.preset, finished, validation)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """What a run is made of; nothing of it changes while it goes."""
+
+    config: ml_collections.ConfigDict
+    workdir: Workdir
+    source: Source
+    preset: Preset
+    layout: Layout
+    batches: TrainingBatches
+    schedule: optax.Schedule
+    step: TrainStep
+    validation: Validation | None
+    slices: ExampleSlices | None
+    shapes: TrainState
+    first_state: Callable[[], FirstState]
+
+
+def _assemble(
+    config: ml_collections.ConfigDict, folder: Path, source: Source, validation_source: Source | None
+) -> _Parts:
+    """Builds everything and checks it; writes nothing."""
     check(config)
-    require_folder(workdir, purpose="the run")
-    preset = preset_of(config)
-    batches = _batches(config, preset, source)
-    schedule = create_schedule(config, steps_per_epoch=max(1, len(source) // config.batch_size))
-    try:
-        step_fn, state = _prepare(config, preset, schedule)
-        _check_accepted(preset, state, source)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"config: {error}") from error
-
-    workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
-    started = time.monotonic()
-    with (
-        (workdir / "metrics.jsonl").open("w", encoding="utf-8") as log,
-        Progress(config.steps, config.batch_size) as progress,
-    ):
-        millions = sum(leaf.size for leaf in jax.tree.leaves(state.params)) / 1e6
-        progress.say(f"{preset.name}: {millions:.2f} M parameters, {len(source)} examples to train on")
-        if leakage:
-            log.write(json.dumps({"step": 0, "leakage": dict(leakage)}) + "\n")
-        for step, batch in enumerate(batches, start=1):
-            state, metrics = step_fn(state, batch)
-            if step % config.log_every == 0 or step == config.steps:
-                values = {key: float(value) for key, value in metrics.items()}
-                _check_finite(values, step)
-                values |= {"learning_rate": float(schedule(step - 1)), "seconds": time.monotonic() - started}
-                log.write(json.dumps({"step": step, **values}) + "\n")
-                log.flush()
-                progress.report(step, values)
-    minutes = (time.monotonic() - started) / 60
-    description = provenance(config, source, minutes, leakage)
-    save_model(workdir / "model", state.inference_variables(), preset, provenance=description)
-    return state, preset
-
-
-def _batches(config: ml_collections.ConfigDict, preset: Preset, source: Source) -> TrainingBatches:
-    """This process's part of the batches that the config asks for."""
-    return TrainingBatches(
-        source,
-        preset.preprocessing,
-        augment=config.data.augment,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        steps=config.steps,
-        mixing=Mixing(**config.data.mixing),
-        stage_features=preset.stage_features,
-        host=HostShard(jax.process_index(), jax.process_count()),
-        threads=config.data.threads,
+    workdir = Workdir(folder, writes=jax.process_index() == 0)
+    workdir.check(config)
+    layout = make_layout(config.mesh.data, config.mesh.fsdp)
+    check_divisible(config.batch_size, config.accumulate, layout)
+    preset = setup.preset_of(config)
+    batches = setup.training_batches(config, preset, source)
+    schedule = setup.create_schedule(config, steps_per_epoch=max(1, len(source) // config.batch_size))
+    model, optimizer = setup.network_of(config, preset), setup.create_optimizer(config, schedule)
+    setup.check_learnable(config, preset, source)
+    objective = setup.objective_of(config, source)
+    shapes = setup.state_shapes(config, preset, model, optimizer)
+    setup.check_accepted(preset, model, shapes, source)
+    model_folders(config.init_from)
+    validation = None
+    if validation_source is not None:
+        validation = Validation(config, preset, model, objective=objective, layout=layout, source=validation_source)
+    slices, shown = None, source if validation_source is None else validation_source
+    if config.tensorboard and config.pictures_every and shown[0].image is not None:
+        slices = ExampleSlices(preset, model, layout, shown)
+    step = make_train_step(
+        model,
+        optimizer,
+        objective,
+        ema_decay=config.optimizer.ema_decay,
+        accumulate=config.accumulate,
+        frozen=setup.frozen_parts(config),
+        layout=layout,
+    )
+    first_state = functools.partial(setup.initial_state, config, preset, model, optimizer)
+    return _Parts(
+        config, workdir, source, preset, layout, batches, schedule, step, validation, slices, shapes, first_state
     )
 
 
-def _prepare(
-    config: ml_collections.ConfigDict, preset: Preset, schedule: optax.Schedule
-) -> tuple[TrainStep, TrainState]:
-    """The jitted step and the state that it starts from."""
-    model = build(preset)
-    optimizer = create_optimizer(config, schedule)
-    step_fn = make_train_step(model, optimizer, Objective(**config.loss), ema_decay=config.optimizer.ema_decay)
-    state = create_state(model, optimizer, seed=config.seed, input_size=preset.preprocessing.size)
-    if config.model.init_from:
-        _, variables, _ = load_model(config.model.init_from)
-        check_shapes(config.model.init_from, state.inference_variables(), variables)
-        state = state.starting_from(variables)
-    return step_fn, state
+class _Run:
+    """A run that goes: its state, and where it is reported and saved."""
 
+    state: TrainState
+    progress: Progress
+    board: Board
 
-def _check_accepted(preset: Preset, state: TrainState, source: Source) -> None:
-    """Refuses stored features of another network before anything is compiled; pictures fit every network."""
-    example = source[0]
-    if example.image is not None:
-        return
-    unused = np.random.default_rng(0)
-    arrays = network_example(example, preset.preprocessing, AUGMENTATIONS["none"], unused, preset.stage_features)
-    features = network_arguments(stack([arrays]))
-    try:
-        jax.eval_shape(lambda: build(preset).apply(state.inference_variables(), **features))
-    except flax.errors.FlaxError as error:
-        shapes = ", ".join(f"{name} of {array.shape[-1]} channels" for name, array in features.items())
-        raise InputError(f"{preset.name}: was not made for {shapes}; take a network of the reference's size") from error
+    def __init__(self, parts: _Parts, checkpoints: RunCheckpoints):
+        self._parts, self._checkpoints = parts, checkpoints
+        self._config, self._batches = parts.config, parts.batches
+        self._started, self._seconds_before = time.monotonic(), 0.0
+        self._measured: dict[str, float] = {}
+
+    def start(self, first: FirstState | None) -> bool:
+        """Goes to the newest saved position, else to the beginning; whether there was one."""
+        parts = self._parts
+        found = self._checkpoints.restore_newest(parts.layout.described(parts.shapes))
+        if found is not None:
+            self._batches.restore(found.run["data"])
+            self.state, self._seconds_before = found.state, found.run["seconds"]
+        else:
+            self.state = parts.layout.place_state((first or parts.first_state())[0])
+        parts.workdir.rewind_log(self._batches.step)
+        return found is not None
+
+    def introduce(self, random_parts: list[str], leakage: Mapping[str, int] | None) -> None:
+        """Says what is going to be trained."""
+        parts = self._parts
+        millions = sum(leaf.size for leaf in jax.tree.leaves(parts.shapes.params)) / 1e6
+        self.progress.say(f"{parts.preset.name}: {millions:.2f} M parameters, {len(parts.source)} examples to train on")
+        if self._config.init_from and random_parts:
+            self.progress.say(f"not in {self._config.init_from}, so random at first: {', '.join(random_parts)}")
+        if leakage:
+            parts.workdir.log(0, {"leakage": dict(leakage)})
+
+    def open_board(self) -> Board:
+        """Starts to write for TensorBoard, from the step that the run is at."""
+        silent = jax.process_index() != 0 or not self._config.tensorboard
+        folder = self._parts.workdir.folder / TENSORBOARD
+        self.board = Board(folder, first_step=self._batches.step, say=self.progress.say, silent=silent)
+        return self.board
+
+    def take_steps(self, stop: StopRequest) -> bool:
+        """Takes the steps that are left; False if asked to stop before the last."""
+        if self._batches.step:
+            self.progress.say(f"going on from step {self._batches.step} of {self._config.steps}")
+        config, save_every = self._config, -(-self._config.checkpoint.every // 2)
+        for batch in self._batches:
+            self.state, metrics = self._parts.step(self.state, self._parts.layout.place_batch(batch))
+            step, last = self._batches.step, self._batches.step == config.steps
+            stopping = stop.asked(step)
+            if step % config.log_every == 0 or last:
+                self._report(step, metrics)
+            score = None
+            if self._parts.validation is not None and (step % config.validation.every == 0 or last):
+                score = self._validate(step, metrics)
+            if self._parts.slices is not None and (step % config.pictures_every == 0 or last):
+                self.board.pictures(step, self._parts.slices.draw(self.state))
+            if score is not None or stopping or last or step % save_every == 0:
+                self._save(step, metrics, score)
+            elif self._checkpoints.unsaved(step) >= config.checkpoint.every:
+                self._checkpoints.wait()
+            if stopping and not last:
+                self._checkpoints.wait()
+                return False
+        return True
+
+    def export(self, leakage: Mapping[str, int] | None) -> dict[str, float]:
+        """Writes the model folder, of the best step where steps were validated, else of the last one."""
+        parts, state, validation = self._parts, self.state, {}
+        self._checkpoints.wait()
+        best = self._checkpoints.best() if parts.validation is not None else None
+        if best is not None:
+            found = self._checkpoints.restore(best, parts.layout.described(parts.shapes))
+            if found is None:
+                raise InputError(
+                    f"{parts.workdir.checkpoints / str(best)}: the best step is damaged; delete that folder and "
+                    "run the same command again for the best of the others"
+                )
+            state, validation = found.state, {**found.run["validation"], "step": best}
+        variables = parts.layout.gather(state.inference_variables())
+        description = provenance(self._config, parts.source, self._seconds() / 60, leakage)
+        if validation:
+            description["validation"] = {"split": self._config.validation.split, **validation}
+        if jax.process_index() == 0:
+            with explain_storage(parts.workdir.folder):
+                save_model(parts.workdir.folder / MODEL, variables, parts.preset, provenance=description)
+        return validation
+
+    def _report(self, step: int, metrics: Metrics) -> None:
+        self._check_finite(metrics)
+        values = {name: float(value) for name, value in metrics.items() if name != "failed_step"}
+        values |= {"learning_rate": float(self._parts.schedule(step - 1)), "seconds": self._seconds()}
+        self._parts.workdir.log(step, values)
+        self.board.scalars(step, {f"train/{name}": value for name, value in values.items()})
+        self.progress.report(step, values)
+
+    def _validate(self, step: int, metrics: Metrics) -> float:
+        """Measures the averaged parameters and returns what to choose the best step by."""
+        validation = self._parts.validation
+        if validation is None:
+            raise RuntimeError("no validation was configured")
+        self._check_finite(metrics)
+        self._measured = validation(self.state)
+        self._parts.workdir.log(step, {f"validation_{name}": value for name, value in self._measured.items()})
+        self.board.scalars(step, {f"validation/{name}": value for name, value in self._measured.items()})
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in self._measured.items())
+        self.progress.say(f"step {step}: validation {shown}")
+        return validation.score(self._measured)
+
+    def _save(self, step: int, metrics: Metrics, score: float | None) -> None:
+        self._check_finite(metrics)
+        self._checkpoints.save(step, self.state, self._beside_state(step, score is not None), score=score)
+
+    def _beside_state(self, step: int, validated: bool) -> dict[str, Any]:
+        """What a checkpoint holds beside the state."""
+        return {
+            "data": {**self._batches.state(), "step": step},
+            "seconds": self._seconds(),
+            "version": jcs_jax.__version__,
+            "config": json.loads(self._config.to_json_best_effort()),
+            "validation": self._measured if validated else {},
+        }
+
+    def _check_finite(self, metrics: Metrics) -> None:
+        """Stops the run where a loss or gradient was not finite; the state is still the one before that step."""
+        taken = int(metrics["failed_step"])
+        if taken == NEVER:
+            return
+        slices = self._batches.names(taken)
+        file = self._parts.workdir.write(FAILED_BATCH, {"step": taken + 1, "slices": slices})
+        if taken and self._checkpoints.unsaved(taken) > 0:
+            good = self.state.replace(failed_step=jnp.full_like(self.state.failed_step, NEVER))  # type: ignore[attr-defined]
+            self._checkpoints.save(taken, good, self._beside_state(taken, False))
+        self._checkpoints.wait()
+        raise InputError(
+            f"step {taken + 1}: the loss or its gradient is not finite; the slices of that batch are named in {file} "
+            f"and the state after step {taken} is kept; lower config.optimizer.learning_rate or check those slices"
+        )
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
 
 
 def provenance(
@@ -158,7 +311,7 @@ def provenance(
 ) -> dict[str, Any]:
     """What a model folder says about how it was trained."""
     options = json.loads(config.to_json_best_effort())
-    del options["data"]["data_dir"]  # a path of somebody's machine
+    del options["data"]["data_dir"], options["init_from"]  # paths of somebody's machine
     return {
         "trained_by": f"jcs_jax {jcs_jax.__version__}",
         "config": options,
@@ -167,11 +320,3 @@ def provenance(
         "minutes": round(minutes, 2),
         **({"leakage": dict(leakage)} if leakage else {}),
     }
-
-
-def _check_finite(values: dict[str, float], step: int) -> None:
-    bad = [key for key, value in values.items() if not np.isfinite(value)]
-    if bad:
-        raise FloatingPointError(
-            f"{', '.join(bad)} not finite at step {step}; lower config.optimizer.learning_rate or check the data"
-        )

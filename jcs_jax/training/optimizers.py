@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
 REFERENCE_WARMUP_STEPS = 200
 REFERENCE_POWER = 0.9
+# A parameter whose gradient is only rounding must not move: with the usual 1e-8, Adam makes as much of it as of any.
+MODERN_EPSILON = 1e-6
+_REST = ""
 
 
 def reference_schedule(learning_rate: float, total_steps: int, steps_per_epoch: int) -> optax.Schedule:
@@ -35,13 +41,22 @@ def reference_schedule(learning_rate: float, total_steps: int, steps_per_epoch: 
     return schedule
 
 
-def reference_optimizer(schedule: optax.Schedule, weight_decay: float = 1e-4) -> optax.GradientTransformation:
-    """Adam whose L2 penalty is coupled: added to the gradient before the moments, as the release does."""
-    return optax.chain(
+def reference_optimizer(
+    schedule: optax.Schedule, weight_decay: float = 1e-4, *, factors: Mapping[str, float] | None = None
+) -> optax.GradientTransformation:
+    """Adam whose L2 penalty is coupled: added to the gradient before the moments, as the release does.
+
+    Args:
+      schedule: the learning rate of a step.
+      weight_decay: of the penalty.
+      factors: as `by_part`.
+    """
+    adam = optax.chain(
         optax.add_decayed_weights(weight_decay),
         optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
         optax.scale_by_learning_rate(schedule),
     )
+    return by_part(adam, factors or {})
 
 
 def modern_schedule(learning_rate: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
@@ -52,14 +67,50 @@ def modern_schedule(learning_rate: float, total_steps: int, warmup_steps: int) -
 
 
 def modern_optimizer(
-    schedule: optax.Schedule, weight_decay: float = 1e-4, clip_norm: float = 1.0
+    schedule: optax.Schedule,
+    weight_decay: float = 1e-4,
+    clip_norm: float = 1.0,
+    *,
+    factors: Mapping[str, float] | None = None,
 ) -> optax.GradientTransformation:
-    """AdamW behind a clip of the gradient's global norm; decay on kernels only, not on biases or norms."""
+    """AdamW behind a clip of the gradient's global norm; decay on kernels only, not on biases or norms.
+
+    Args:
+      schedule: the learning rate of a step.
+      weight_decay: decoupled.
+      clip_norm: the longest gradient, over all parts that learn; 0 clips nothing.
+      factors: as `by_part`.
+    """
 
     def is_kernel(params: optax.Params) -> optax.Params:
         return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
 
-    return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
-        optax.adamw(schedule, weight_decay=weight_decay, mask=is_kernel),
-    )
+    adam = by_part(optax.adamw(schedule, eps=MODERN_EPSILON, weight_decay=weight_decay, mask=is_kernel), factors or {})
+    return optax.chain(optax.clip_by_global_norm(clip_norm), adam) if clip_norm else adam
+
+
+def by_part(optimizer: optax.GradientTransformation, factors: Mapping[str, float]) -> optax.GradientTransformation:
+    """The optimiser with a learning rate of its own for some parts of a network.
+
+    Args:
+      optimizer: for everything else; its updates are scaled for the parts named.
+      factors: top-level name in the parameters (`vgg`, `res2net`, `decoder`, ...) -> factor of the learning rate;
+        0 freezes the part, which then has no optimiser state.
+
+    Returns:
+      The optimiser.
+    """
+    if not factors:
+        return optimizer
+    transforms = {
+        part: optax.chain(optimizer, optax.scale(factor)) if factor else optax.set_to_zero()
+        for part, factor in factors.items()
+    }
+
+    def labels(params: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: jax.tree.map(lambda _, label=name if name in factors else _REST: label, part)
+            for name, part in params.items()
+        }
+
+    return optax.partition({**transforms, _REST: optimizer}, labels)

@@ -2,76 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from jcs_jax.losses import (
-    classification_loss,
-    deep_supervision_loss,
-    mean_over_valid,
-    per_image_deep_supervision,
-)
 from jcs_jax.models.inputs import network_arguments
-from jcs_jax.models.output import ModelOutput
-from jcs_jax.training.state import TrainState
+from jcs_jax.training.objective import Metrics, Objective
+from jcs_jax.training.sharding import Layout
+from jcs_jax.training.state import NEVER, TrainState
 
-Metrics = dict[str, Float[Array, ""]]
-TrainStep = Callable[[TrainState, Mapping[str, Any]], tuple[TrainState, Metrics]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """What is minimised.
-
-    Attributes:
-      segmentation: `per_image`, each image's BCE and Dice by itself, images without a mask left out; or
-        `reference`, Dice over the whole batch as released.
-      segmentation_weight: factor of the segmentation loss, which sums five side maps.
-      classification_weight: factor of the cross-entropy, over images whose label is known.
-      label_smoothing: of the cross-entropy, in [0, 1].
-    """
-
-    segmentation: str = "per_image"
-    segmentation_weight: float = 1.0
-    classification_weight: float = 1.0
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuses a segmentation loss that isn't there."""
-        if self.segmentation not in ("per_image", "reference"):
-            raise ValueError(f"the segmentation loss is per_image or reference, not {self.segmentation!r}")
-
-    def __call__(self, output: ModelOutput, batch: Mapping[str, Array]) -> tuple[Float[Array, ""], Metrics]:
-        """The batch's loss and its parts."""
-        parts: Metrics = {}
-        total = jnp.zeros(())
-        if output.side_logits is not None:
-            parts["segmentation_loss"] = self._segmentation(output.side_logits, batch)
-            total += self.segmentation_weight * parts["segmentation_loss"]
-        if output.class_logits is not None:
-            valid = batch["valid"] * batch["label_valid"]
-            shares = jnp.stack([1 - batch["label"], batch["label"]], axis=-1)
-            values = classification_loss(output.class_logits, shares, label_smoothing=self.label_smoothing, valid=valid)
-            parts["classification_loss"] = mean_over_valid(values, valid)
-            total += self.classification_weight * parts["classification_loss"]
-        return total, parts
-
-    def _segmentation(self, side_logits: Array, batch: Mapping[str, Array]) -> Float[Array, ""]:
-        if self.segmentation == "reference":
-            return deep_supervision_loss(side_logits, batch["mask"]).sum()
-        valid = batch["valid"] * batch["mask_valid"]
-        return mean_over_valid(per_image_deep_supervision(side_logits, batch["mask"], valid=valid), valid)
+Batch = Mapping[str, Any]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+_Gradient = tuple[Any, Metrics, Any]  # gradient, loss and its parts, new statistics
 
 
 def make_train_step(
-    model: nn.Module, optimizer: optax.GradientTransformation, objective: Objective, *, ema_decay: float
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    objective: Objective,
+    *,
+    ema_decay: float,
+    accumulate: int = 1,
+    frozen: Collection[str] = (),
+    layout: Layout | None = None,
 ) -> TrainStep:
     """Builds the jitted step.
 
@@ -80,30 +38,99 @@ def make_train_step(
       optimizer: whose state `state.opt_state` is.
       objective: what is minimised.
       ema_decay: of the parameters' moving average; its first steps average faster, min(decay, (1+t)/(10+t)).
+      accumulate: parts that the batch is computed in, one after the other, for less memory. The gradient is that
+        of the whole batch; live batch norms see one part at a time.
+      frozen: top-level names of the parameters whose gradient is not computed and whose statistics stay.
+      layout: the devices that share the work, over which state and batches have been placed; None for one device.
 
     Returns:
       `step(state, batch) -> (state, metrics)`; the given state's buffers are donated. Metrics are scalars on
-      the device: `loss`, its parts, `gradient_norm`.
+      the device: `loss`, its parts, `gradient_norm` and `failed_step`. A step whose loss or gradient is not finite
+      changes nothing but `failed_step`, nor do the steps after it.
     """
+    gradient = _accumulated(_gradient_function(model, objective, frozen, layout), objective, accumulate)
 
-    def loss_fn(params: Any, batch_stats: Any, batch: Mapping[str, Array]) -> tuple[Array, tuple[Metrics, Any]]:
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        grads, metrics, batch_stats = gradient(state, batch)
+        if layout is not None:  # each device keeps its share of the sum
+            grads = layout.constrain_state(grads)
+        metrics = {**metrics, "gradient_norm": optax.tree.norm(grads)}
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = None
+        if state.ema_params is not None:
+            decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+            ema = optax.incremental_update(params, state.ema_params, 1 - decay)
+        moved = TrainState(state.step + 1, params, batch_stats, opt_state, ema, state.rng, state.failed_step)
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+        running = state.failed_step == NEVER
+        kept = jax.tree.map(lambda new, old: jnp.where(finite & running, new, old), moved, state)
+        failed = jnp.where(running & ~finite, state.step, state.failed_step)
+        kept = kept.replace(failed_step=failed)
+        metrics["failed_step"] = failed
+        if layout is not None:
+            kept, metrics = layout.constrain_state(kept), layout.replicate(metrics)
+        return kept, metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def _gradient_function(
+    model: nn.Module, objective: Objective, frozen: Collection[str], layout: Layout | None
+) -> Callable[..., _Gradient]:
+    """The gradient of one part of a batch, which has `counts` images in all."""
+
+    def loss_fn(
+        params: Any, batch_stats: Any, batch: Batch, extra: dict[str, Any]
+    ) -> tuple[Array, tuple[Metrics, Any]]:
+        if layout is not None and layout.shards_state:  # gathered for the computation, kept in shares
+            params = layout.replicate(params)
+        params = {name: jax.lax.stop_gradient(part) if name in frozen else part for name, part in params.items()}
         output, updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             **network_arguments(batch),
             train=True,
             mutable=["batch_stats"],
+            rngs={"dropout": extra["key"]},
         )
-        loss, parts = objective(output, batch)
-        return loss, (parts, updated.get("batch_stats", {}))
+        kernel = params["class_head"]["kernel"] if "class_head" in params else None
+        loss, parts = objective(output, batch, counts=extra["counts"], head_kernel=kernel, step=extra["step"])
+        moved = updated.get("batch_stats", {})
+        kept = {name: batch_stats[name] if name in frozen else part for name, part in moved.items()}
+        return loss, (parts, kept)
 
-    def step(state: TrainState, batch: Mapping[str, Array]) -> tuple[TrainState, Metrics]:
-        gradient = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (parts, batch_stats)), grads = gradient(state.params, state.batch_stats, batch)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
-        ema = optax.incremental_update(params, state.ema_params, 1 - decay)
-        metrics = {"loss": loss, **parts, "gradient_norm": optax.tree.norm(grads)}
-        return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
+    def gradient(params: Any, batch_stats: Any, batch: Batch, extra: dict[str, Any]) -> _Gradient:
+        (loss, (parts, moved)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, batch_stats, batch, extra)
+        return grads, {"loss": loss, **parts}, moved
 
-    return jax.jit(step, donate_argnums=0)
+    return gradient
+
+
+def _accumulated(
+    gradient: Callable[..., _Gradient], objective: Objective, parts: int
+) -> Callable[[TrainState, Batch], _Gradient]:
+    """The gradient of a whole batch, computed in `parts`."""
+
+    def extra(state: TrainState, batch: Batch, part: Array | int) -> dict[str, Any]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+        return {"key": jax.random.fold_in(key, part), "counts": objective.counts(batch), "step": state.step}
+
+    def whole(state: TrainState, batch: Batch) -> _Gradient:
+        return gradient(state.params, state.batch_stats, batch, extra(state, batch, 0))
+
+    def in_parts(state: TrainState, batch: Batch) -> _Gradient:
+        # Every part takes rows of all devices: row r is in part r % parts.
+        split = {key: jnp.moveaxis(value.reshape(-1, parts, *value.shape[1:]), 1, 0) for key, value in batch.items()}
+
+        def add(carried: _Gradient, part: tuple[Array, Batch]) -> tuple[_Gradient, None]:
+            index, rows = part
+            grads, metrics, moved = gradient(state.params, carried[2], rows, extra(state, batch, index))
+            return (*jax.tree.map(jnp.add, carried[:2], (grads, metrics)), moved), None
+
+        first = jax.tree.map(lambda rows: rows[0], split)
+        shapes = jax.eval_shape(gradient, state.params, state.batch_stats, first, extra(state, batch, 0))
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes[:2])
+        total, _ = jax.lax.scan(add, (*zeros, state.batch_stats), (jnp.arange(parts), split))
+        return total
+
+    return whole if parts == 1 else in_parts

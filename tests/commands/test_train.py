@@ -1,5 +1,6 @@
 """`jcs train`: bad usage is one line and exit code 2 before anything is written; a good run is measured."""
 
+import json
 import subprocess
 import sys
 import types
@@ -10,10 +11,9 @@ import pytest
 
 from jcs_jax import cli
 from jcs_jax.commands import evaluate
-from jcs_jax.data import sources
 from jcs_jax.data.examples import ArraySource, Example
 from jcs_jax.errors import InputError
-from jcs_jax.training import loop
+from jcs_jax.training import data, loop
 
 CONFIG = """
 from jcs_jax.training.config import default_config
@@ -53,8 +53,14 @@ def calls(monkeypatch):
             raise InputError(f"split '{split}': no such split")
         return splits[split]
 
-    monkeypatch.setattr(sources, "open_source", open_source)
-    monkeypatch.setattr(loop, "train", lambda *run, leakage: noted.train.append((*run, leakage)))
+    def train(*run, validation_source, leakage):
+        noted.train.append((*run, leakage))
+        noted.validation = validation_source
+        return loop.Outcome(types.SimpleNamespace(step=3), None, noted.finished, {"dice": 0.5, "step": 2})
+
+    noted.finished = True
+    monkeypatch.setattr(data, "open_source", open_source)
+    monkeypatch.setattr(loop, "train", train)
     monkeypatch.setattr(evaluate, "measure", lambda **options: noted.measure.append(options))
     return noted
 
@@ -166,6 +172,38 @@ def test_leakage_may_be_allowed_and_is_then_written_down(calls, config, tmp_path
     assert options.data.allow_leakage
     assert leakage == {"names": 0, "patients": 1, "pictures": 0}
     assert len(calls.measure) == 1
+
+
+def test_a_finished_run_is_told_and_left_alone(calls, config, tmp_path, capsys):
+    flags = [f"--config={config}", f"--workdir={tmp_path / 'run'}"]
+    assert _train(*flags) == 0
+    assert json.loads((tmp_path / "run/finished.json").read_text()) == {
+        "steps": 1000,
+        "validation": {"dice": 0.5, "step": 2},
+    }
+    assert _train(*flags) == 0
+    assert len(calls.train) == 1
+    assert "this run is finished" in capsys.readouterr().err
+
+
+def test_a_run_that_was_asked_to_stop_says_how_to_go_on_and_is_not_finished(calls, config, tmp_path, capsys):
+    calls.finished = False
+    assert _train(f"--config={config}", f"--workdir={tmp_path / 'run'}", "--config.data.eval_split=test") == 0
+    assert "stopped after step 3, all is saved; resume with: " in capsys.readouterr().err
+    assert calls.measure == []
+    assert not (tmp_path / "run/finished.json").exists()
+
+
+def test_the_validation_split_is_opened(calls, config, tmp_path):
+    assert _train(f"--config={config}", f"--workdir={tmp_path / 'run'}", "--config.validation.split=test") == 0
+    assert len(calls.validation) == 1
+
+
+@pytest.mark.parametrize(("validation", "evaluation"), [("copy", ""), ("test", "test")])
+def test_the_validation_split_must_be_disjoint_too(calls, config, tmp_path, validation, evaluation):
+    splits = [f"--config.validation.split={validation}", f"--config.data.eval_split={evaluation}"]
+    assert _train(f"--config={config}", f"--workdir={tmp_path / 'run'}", *splits) == 2
+    assert calls.train == []
 
 
 def test_the_script_of_the_clone_refuses_with_the_same_line_and_exit_code(tmp_path):

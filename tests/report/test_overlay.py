@@ -67,7 +67,9 @@ def test_text_stands_below_the_picture_on_a_strip_of_its_own():
     assert _pixels(plain)[512:].max() > 180
 
 
-@pytest.mark.parametrize("text", ["x" * 500, "", "naïve µ – 漢字"])
+@pytest.mark.parametrize(
+    "text", ["x" * 500, "", "naïve µ – 漢字", *("word " * count + "end" for count in range(12, 20))]
+)
 def test_any_caption_fits_the_strip(text):
     picture = mask_overlay(GREY, MASK, caption=text)
     strip = _pixels(picture)[512:]
@@ -104,6 +106,15 @@ def test_hotter_is_brighter_at_the_top_of_the_scale():
     pixels = _pixels(activation_overlay(np.full_like(GREY, 0.2), activation, scale=5.0))
     luminance = pixels[256] @ (0.2126, 0.7152, 0.0722)
     assert np.argmax(luminance) >= 505
+
+
+def test_reference_is_outlined_on_the_activation_too():
+    plain, outlined = (
+        activation_overlay(GREY, np.full_like(GREY, -1.0), scale=1.0, reference=reference) for reference in (None, MASK)
+    )
+    assert tuple(_pixels(outlined)[100, 200]) == REFERENCE_COLOR
+    assert tuple(_pixels(outlined)[150, 200]) == (128, 128, 128)
+    assert outlined.height > plain.height
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])

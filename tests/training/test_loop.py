@@ -15,9 +15,10 @@ from jcs_jax.data.examples import ArraySource, Example
 from jcs_jax.errors import InputError
 from jcs_jax.evaluation.evaluate import evaluate
 from jcs_jax.models.presets import build
-from jcs_jax.training import loop
+from jcs_jax.training import loop, setup
 from jcs_jax.training.config import default_config
-from jcs_jax.training.loop import preset_of, train
+from jcs_jax.training.loop import train
+from jcs_jax.training.setup import preset_of
 
 RNG = np.random.default_rng(0)
 
@@ -50,11 +51,14 @@ def source():
 def run(source, tmp_path_factory):
     """Folder, final state and preset of a short run of the segmenter."""
     workdir = tmp_path_factory.mktemp("runs") / "a/run"
-    return workdir, *train(_config(), workdir, source)
+    outcome = train(_config(), workdir, source)
+    return workdir, outcome.state, outcome.preset
 
 
 def test_a_run_leaves_its_config_its_metrics_and_a_model(run):
-    assert sorted(path.name for path in run[0].iterdir()) == ["config.json", "metrics.jsonl", "model"]
+    assert sorted(path.name for path in run[0].iterdir()) == [
+        *("checkpoints", "config.json", "metrics.jsonl", "model", "tensorboard")
+    ]
     assert json.loads((run[0] / "config.json").read_text()) == json.loads(_config().to_json_best_effort())
 
 
@@ -106,7 +110,7 @@ def test_the_preset_says_what_it_was_trained_on(run):
 
 
 def test_the_same_seed_gives_the_same_parameters_bit_for_bit(run, source, tmp_path):
-    state, _ = train(_config(), tmp_path / "again", source)
+    state = train(_config(), tmp_path / "again", source).state
     assert state.step == 5
     for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(run[1]), strict=True):
         assert np.asarray(one).tobytes() == np.asarray(two).tobytes()
@@ -114,55 +118,53 @@ def test_the_same_seed_gives_the_same_parameters_bit_for_bit(run, source, tmp_pa
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Steps that compute nothing, but whose loss the test decides."""
-    losses = {}
+    """Steps that compute nothing, and a state that needs no initialiser to be compiled."""
 
-    def make_train_step(model, optimizer, objective, *, ema_decay):
+    def make_train_step(model, optimizer, objective, **options):
         def step(state, batch):
-            taken = state.step + 1
-            loss = losses.get(int(taken), 1.0)
-            return state.replace(step=taken), {"loss": jnp.float32(loss), "gradient_norm": jnp.float32(1.0)}
+            metrics = {"loss": jnp.float32(1.0), "gradient_norm": jnp.float32(1.0), "failed_step": state.failed_step}
+            return state.replace(step=state.step + 1), metrics
 
         return step
 
-    def create_state(model, optimizer, *, seed, input_size):
-        variables = tiny.random_variables(model, jnp.zeros((1, *input_size, 3)), seed=seed)
-        return loop.TrainState(jnp.zeros((), jnp.int32), variables["params"], {}, (), variables["params"])
+    def initial_variables(model, *, seed, input_size):
+        return tiny.random_variables(model, jnp.zeros((1, *input_size, 3)), seed=seed)
 
     monkeypatch.setattr(loop, "make_train_step", make_train_step)
-    monkeypatch.setattr(loop, "create_state", create_state)
-    return losses
+    monkeypatch.setattr(setup, "initial_variables", initial_variables)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(no_network, source, tmp_path, value):
-    no_network[4] = value
-    with pytest.raises(FloatingPointError, match=r"^loss not finite at step 4; lower config.optimizer.learning_rate"):
-        train(_config("classifier"), tmp_path / "run", source)
-    assert not (tmp_path / "run/model").exists()
-    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 1
-
-
-def test_a_second_run_replaces_the_first(no_network, source, tmp_path):
-    for steps in (4, 2):
-        state, _ = train(_config("classifier", steps=steps), tmp_path / "run", source)
-        assert state.step == steps
-    assert json.loads((tmp_path / "run/config.json").read_text())["steps"] == 2
-    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 1
-    assert describe_model(tmp_path / "run/model")[1]["config"]["steps"] == 2
+def test_a_finished_run_is_left_as_it_is(no_network, source, tmp_path):
+    train(_config("classifier"), tmp_path / "run", source)
+    before = (tmp_path / "run/metrics.jsonl").read_text()
+    again = train(_config("classifier"), tmp_path / "run", source)
+    assert again.finished
+    assert again.state.step == 5
+    assert (tmp_path / "run/metrics.jsonl").read_text() == before
 
 
 def test_a_run_of_one_step_is_a_run(no_network, source, tmp_path):
-    state, _ = train(_config("classifier", steps=1), tmp_path / "run", source)
-    assert state.step == 1
+    assert train(_config("classifier", steps=1), tmp_path / "run", source).state.step == 1
 
 
 def test_a_run_starts_from_a_model_folder(no_network, source, tmp_path):
     preset = tiny.preset("classifier", norm="none")
     variables = tiny.random_variables(build(preset), jnp.zeros((1, 32, 32, 3)), seed=7)
     folder = save_model(tmp_path / "pretrained", variables, preset, provenance={})
-    state, _ = train(_config("classifier", **{"model.init_from": str(folder)}), tmp_path / "run", source)
-    jax.tree.map(np.testing.assert_array_equal, state.params, variables["params"])
+    outcome = train(_config("classifier", init_from=str(folder)), tmp_path / "run", source)
+    jax.tree.map(np.testing.assert_array_equal, outcome.state.params, variables["params"])
+    assert "init_from" not in describe_model(tmp_path / "run/model")[1]["config"]
+
+
+@pytest.mark.parametrize("label", [0, 1, -1])
+def test_slices_without_anything_to_learn_are_refused(no_network, tmp_path, label):
+    source = _source(mask=None, label=label)
+    if label >= 0:
+        train(_config("classifier"), tmp_path / "run", source)
+        return
+    for architecture, said in (("classifier", "no slice has a label"), ("segmenter", "no slice has a mask")):
+        with pytest.raises(InputError, match=said):
+            train(_config(architecture), tmp_path / "run", source)
 
 
 def _stored_source(side: int = 32, channels: int = 4) -> ArraySource:
@@ -178,7 +180,7 @@ def _stored_source(side: int = 32, channels: int = 4) -> ArraySource:
 def test_a_network_is_trained_and_measured_on_stored_features(tmp_path):
     config = _config("joint", **{"steps": 2})
     config.model.options.classes = 2
-    state, preset = train(config, tmp_path / "run", _stored_source())
+    state, preset, _, _ = train(config, tmp_path / "run", _stored_source())
     evaluation = evaluate(
         build(preset), state.inference_variables(), preset, _stored_source(), train_source=_stored_source()
     )
@@ -217,16 +219,20 @@ REFUSED = {
     "size": ({"model.input_size": 8}, "at least 16 x 16"),
     "mixing": ({"data.mixing": {"alpha": -1.0, "label_rule": "soft"}}, "mixing.alpha is -1.0"),
     "augmentation": ({"data.augment": "strong"}, "'strong'; choose one of none, reference, modern"),
-    "optimiser": ({"optimizer.name": "lion"}, "modern or reference, not 'lion'"),
+    "optimiser": ({"optimizer.name": "lion"}, "'lion'; it is one of reference, modern"),
     "loss": ({"loss.segmentation": "dice"}, "per_image or reference, not 'dice'"),
-    "start": ({"model.init_from": "nowhere"}, "nowhere: no model here"),
+    "start": ({"init_from": "nowhere"}, "nowhere is neither a model folder nor a finished run"),
+    "batch": ({"batch_size": 3, "accumulate": 2}, "can't be shared by 1 devices in 2 parts; choose a multiple of 2"),
+    "mesh": ({"mesh": {"data": 3, "fsdp": 1}}, "does not fit the 1 devices there are"),
+    "part": ({"optimizer.learning_rate_factors": {"neck": 0.5}}, "segmenter_tiny has no part neck; it has decoder"),
+    "precision": ({"dtype": "float16"}, "'float16'; it is one of auto, float32, bfloat16"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_run_is_refused_and_nothing_is_written(name, source, tmp_path, request):
     changes, message = REFUSED[name]
-    if name not in ("norm", "size"):  # those two come to light in the network itself
+    if name not in ("norm", "size", "part"):  # those two come to light in the network itself
         request.getfixturevalue("no_network")
     config = _config()
     for key, value in changes.items():
@@ -248,7 +254,7 @@ def test_weights_of_another_network_are_refused_and_nothing_is_written(no_networ
     variables = tiny.random_variables(build(preset), jnp.zeros((1, 32, 32, 3)))
     folder = save_model(tmp_path / "other", variables, preset, provenance={})
     with pytest.raises(InputError, match=r"stem3_conv/kernel: \(3, 3, 4, 6\), expected \(3, 3, 4, 4\)"):
-        train(_config("classifier", **{"model.init_from": str(folder)}), tmp_path / "run", source)
+        train(_config("classifier", init_from=str(folder)), tmp_path / "run", source)
     assert not (tmp_path / "run").exists()
 
 

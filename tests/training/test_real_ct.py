@@ -19,7 +19,7 @@ STEPS = 150
 def test_a_short_run_on_real_ct_beats_the_lungs_and_the_brightness(tmp_path):
     data, workdir = tmp_path / "data", tmp_path / "run"
     assert cli.main(["prepare", "covid19_ct100", "--source", str(SOURCE), "--data_dir", str(data)]) == 0
-    config = ROOT / "experiments" / "configs" / "ct100_segmentation.py"
+    config = ROOT / "experiments" / "configs" / "segmentation.py"
     overrides = [f"--config.data.data_dir={data}", f"--config.steps={STEPS}"]
     assert cli.main(["train", f"--config={config}", f"--workdir={workdir}", *overrides]) == 0
     metrics = json.loads((workdir / "evaluation" / "metrics.json").read_text())["summary"]

@@ -8,12 +8,12 @@ import pytest
 import tiny
 
 from jcs_jax.models.presets import build
-from jcs_jax.training.state import TrainState, create_state
+from jcs_jax.training.state import NEVER, TrainState, create_state, initial_variables
 
 
 def _create(seed: int = 0, **options) -> TrainState:
     model = build(tiny.preset("classifier", **options))
-    return create_state(model, optax.adam(1e-3), seed=seed, input_size=(32, 32))
+    return create_state(initial_variables(model, seed=seed, input_size=(32, 32)), optax.adam(1e-3), seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,9 @@ def with_batch_norm() -> TrainState:
 
 def test_a_run_starts_at_step_0_with_its_average_at_its_parameters(with_group_norm):
     state = with_group_norm
-    assert state.step.dtype == jnp.int32
+    assert state.step.dtype == state.failed_step.dtype == jnp.int32
     assert state.step == 0
+    assert state.failed_step == NEVER
     jax.tree.map(np.testing.assert_array_equal, state.ema_params, state.params)
     assert all(float(jnp.abs(leaf).max()) == 0 for leaf in jax.tree.leaves(optax.tree.get(state.opt_state, "mu")))
 
@@ -39,10 +40,13 @@ def test_average_and_parameters_do_not_share_memory_that_a_step_would_donate_twi
     assert all(one.unsafe_buffer_pointer() != two.unsafe_buffer_pointer() for one, two in pairs)
 
 
-def test_the_seed_decides_the_parameters(with_group_norm):
-    jax.tree.map(np.testing.assert_array_equal, _create().params, with_group_norm.params)
+def test_the_seed_decides_the_parameters_and_the_key_of_dropout(with_group_norm):
+    again, other = _create(), _create(seed=1)
+    jax.tree.map(np.testing.assert_array_equal, again.params, with_group_norm.params)
     kernel = with_group_norm.params["res2net"]["stem1_conv"]["kernel"]
-    assert not np.array_equal(_create(seed=1).params["res2net"]["stem1_conv"]["kernel"], kernel)
+    assert not np.array_equal(other.params["res2net"]["stem1_conv"]["kernel"], kernel)
+    np.testing.assert_array_equal(again.rng, with_group_norm.rng)
+    assert not np.array_equal(other.rng, with_group_norm.rng)
 
 
 def test_convolutions_start_with_hes_variance(with_group_norm):
@@ -63,15 +67,13 @@ def test_inference_takes_the_averaged_parameters_and_the_current_statistics(with
     jax.tree.map(np.testing.assert_array_equal, variables["batch_stats"], state.batch_stats)
 
 
-def test_a_run_starts_from_another_runs_variables_with_a_fresh_optimiser(with_batch_norm):
+def test_a_state_has_the_variables_it_is_given_and_a_fresh_optimiser(with_batch_norm):
     given = {
         "params": jax.tree.map(lambda leaf: np.asarray(leaf) + 1, with_batch_norm.params),
         "batch_stats": jax.tree.map(lambda leaf: np.asarray(leaf) + 2, with_batch_norm.batch_stats),
     }
-    state = with_batch_norm.starting_from(given)
+    state = create_state(given, optax.adam(1e-3), seed=0)
     assert state.step == 0
     jax.tree.map(np.testing.assert_array_equal, state.params, given["params"])
     jax.tree.map(np.testing.assert_array_equal, state.inference_variables(), given)
     jax.tree.map(np.testing.assert_array_equal, state.opt_state, with_batch_norm.opt_state)
-    pairs = zip(jax.tree.leaves(state.params), jax.tree.leaves(state.ema_params), strict=True)
-    assert all(one.unsafe_buffer_pointer() != two.unsafe_buffer_pointer() for one, two in pairs)

@@ -1,4 +1,4 @@
-"""The objective by hand, and the step on a network of three layers."""
+"""The training step on a network of three layers."""
 
 import flax.linen as nn
 import jax
@@ -11,10 +11,11 @@ import tiny
 from jcs_jax.models.output import ModelOutput
 from jcs_jax.models.presets import build
 from jcs_jax.nn.layers import ConvNormAct, Style
-from jcs_jax.training.state import TrainState
-from jcs_jax.training.steps import Objective, make_train_step
+from jcs_jax.training.objective import Objective
+from jcs_jax.training.optimizers import by_part
+from jcs_jax.training.state import TrainState, create_state
+from jcs_jax.training.steps import make_train_step
 
-LN2 = np.log(2)
 SIDE = 8
 RNG = np.random.default_rng(0)
 
@@ -44,87 +45,12 @@ def _batch(count: int = 2, **changes) -> dict[str, np.ndarray]:
 
 
 def _state(model: nn.Module, optimizer: optax.GradientTransformation) -> TrainState:
-    variables = tiny.random_variables(model, jnp.zeros((1, SIDE, SIDE, 3)))
-    params, batch_stats = variables["params"], variables.get("batch_stats", {})
-    return TrainState(
-        jnp.zeros((), jnp.int32), params, batch_stats, optimizer.init(params), jax.tree.map(jnp.copy, params)
-    )
+    return create_state(tiny.random_variables(model, jnp.zeros((1, SIDE, SIDE, 3))), optimizer, seed=0)
 
 
 def _host(tree):
     """A copy that outlives the donation of the original."""
     return jax.tree.map(np.array, tree)
-
-
-def _flat_output(count: int, *, classifies: bool = False, segments: bool = True) -> ModelOutput:
-    """All logits zero: every probability is one half."""
-    return ModelOutput(
-        jnp.zeros((count, 2)) if classifies else None, jnp.zeros((count, SIDE, SIDE, 5)) if segments else None, {}
-    )
-
-
-FULL_AND_EMPTY = np.stack([np.ones((SIDE, SIDE)), np.zeros((SIDE, SIDE))])
-# Probability 1/2 everywhere. Full mask: BCE ln 2, Dice (2 P/2) / (P/2 + P) = 2/3. Empty mask: BCE ln 2, Dice 0.
-FULL, EMPTY = LN2 + 1 / 3, LN2 + 1.0
-
-
-def test_per_image_segmentation_loss_by_hand():
-    loss, parts = Objective()(_flat_output(2), _batch(mask=FULL_AND_EMPTY))
-    np.testing.assert_allclose(loss, 5 * (FULL + EMPTY) / 2, rtol=1e-5)
-    assert parts.keys() == {"segmentation_loss"}
-    np.testing.assert_array_equal(parts["segmentation_loss"], loss)
-
-
-def test_reference_segmentation_loss_by_hand():
-    # Dice over the batch: (2 P/2) / (2 P/2 + P) = 1/2.
-    loss, _ = Objective(segmentation="reference")(_flat_output(2), _batch(mask=FULL_AND_EMPTY))
-    np.testing.assert_allclose(loss, 5 * (LN2 + 0.5), rtol=1e-5)
-
-
-@pytest.mark.parametrize("absent", ["valid", "mask_valid"])
-def test_an_image_without_a_mask_or_of_padding_is_left_out_of_the_mean(absent):
-    batch = _batch(mask=FULL_AND_EMPTY, **{absent: [1, 0]})
-    np.testing.assert_allclose(Objective()(_flat_output(2), batch)[0], 5 * FULL, rtol=1e-5)
-
-
-def test_an_unknown_label_is_left_out_of_the_mean():
-    output = ModelOutput(jnp.float32([[0.0, 3.0], [0.0, 0.0]]), None, {})
-    batch = _batch(label_valid=[0, 1])
-    loss, parts = Objective()(output, batch)
-    np.testing.assert_allclose(loss, LN2, rtol=1e-6)
-    assert parts.keys() == {"classification_loss"}
-
-
-def test_label_smoothing_by_hand():
-    output = ModelOutput(jnp.float32([[0.0, 2.0]]), None, {})
-    batch = {**_batch(1), "label": np.int32([1])}
-    loss, _ = Objective(label_smoothing=0.2)(output, batch)
-    log_p = np.array([0.0, 2.0]) - np.log(1 + np.exp(2.0))
-    np.testing.assert_allclose(loss, -(0.1 * log_p[0] + 0.9 * log_p[1]), rtol=1e-5)
-
-
-def test_both_losses_are_weighed_and_reported_unweighed():
-    objective = Objective(segmentation_weight=0.5, classification_weight=3.0)
-    loss, parts = objective(_flat_output(2, classifies=True), _batch(mask=FULL_AND_EMPTY))
-    np.testing.assert_allclose(parts["classification_loss"], LN2, rtol=1e-6)
-    np.testing.assert_allclose(parts["segmentation_loss"], 5 * (FULL + EMPTY) / 2, rtol=1e-5)
-    np.testing.assert_allclose(loss, 0.5 * 5 * (FULL + EMPTY) / 2 + 3 * LN2, rtol=1e-5)
-
-
-def test_a_batch_in_which_nothing_counts_has_loss_and_gradient_zero():
-    batch = _batch(valid=[0, 0])
-
-    def loss(logits):
-        return Objective()(ModelOutput(logits[:, 0, 0, :2], logits, {}), batch)[0]
-
-    value, gradient = jax.value_and_grad(loss)(jnp.ones((2, SIDE, SIDE, 5)))
-    assert value == 0
-    assert not gradient.any()
-
-
-def test_an_unknown_segmentation_loss_is_refused_at_once():
-    with pytest.raises(ValueError, match="per_image or reference, not 'dice'"):
-        Objective(segmentation="dice")
 
 
 def test_a_step_follows_the_gradient_of_the_objective():
@@ -139,7 +65,7 @@ def test_a_step_follows_the_gradient_of_the_objective():
     state, metrics = make_train_step(model, optimizer, Objective(), ema_decay=0.9)(state, batch)
     expected = jax.tree.map(lambda p, g: p - 0.1 * np.asarray(g), before, gradient)
     jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6), state.params, expected)
-    assert metrics.keys() == {"loss", "segmentation_loss", "classification_loss", "gradient_norm"}
+    assert metrics.keys() == {"loss", "segmentation_loss", "classification_loss", "gradient_norm", "failed_step"}
     assert all(metric.shape == () for metric in metrics.values())
     np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
     norm = np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(gradient)))
@@ -193,13 +119,7 @@ def test_the_joint_network_learns_one_batch_by_heart():
     batch = {**_batch(), "image": images, "mask": masks}
     model, optimizer = build(tiny.preset("joint")), optax.adam(1e-2)
     variables = tiny.random_variables(model, images)
-    state = TrainState(
-        jnp.zeros((), jnp.int32),
-        variables["params"],
-        {},
-        optimizer.init(variables["params"]),
-        _host(variables["params"]),
-    )
+    state = create_state(variables, optimizer, seed=0)
     step = make_train_step(model, optimizer, Objective(), ema_decay=0.9)
     step = step.lower(state, batch).compile({"xla_backend_optimization_level": 0})  # in two thirds of the time
     history = []
@@ -209,3 +129,74 @@ def test_the_joint_network_learns_one_batch_by_heart():
     assert history[-1]["segmentation_loss"] < 0.5 * history[0]["segmentation_loss"]
     assert history[-1]["classification_loss"] < 0.2
     assert np.isfinite([value for one in history for value in one.values()]).all()
+
+
+def _steps(model: nn.Module, batches: list, *, state: TrainState | None = None, **options) -> tuple[TrainState, list]:
+    optimizer = options.pop("optimizer", optax.sgd(0.1))
+    step = make_train_step(model, optimizer, options.pop("objective", Objective()), ema_decay=0.9, **options)
+    state, history = state or _state(model, optimizer), []
+    for batch in batches:
+        state, metrics = step(state, batch)
+        history.append({name: float(value) for name, value in metrics.items()})
+    return state, history
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole_also_where_parts_know_different_things(parts):
+    batch = _batch(4, mask_valid=[1, 0, 1, 1], label_valid=[0, 1, 1, 0])
+    whole, expected = _steps(Toy(), [batch])
+    split, metrics = _steps(Toy(), [batch], accumulate=parts)
+    for name, value in expected[0].items():
+        assert metrics[0][name] == pytest.approx(value, rel=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), split.params, whole.params)
+
+
+def test_a_part_in_which_nothing_is_known_adds_nothing():
+    batch = _batch(4, mask_valid=[1, 0, 1, 0], label_valid=[1, 0, 1, 0])  # rows 1 and 3 are the second part
+    _, expected = _steps(Toy(), [batch])
+    _, metrics = _steps(Toy(), [batch], accumulate=2)
+    assert metrics[0]["loss"] == pytest.approx(expected[0]["loss"], rel=1e-6)
+    assert metrics[0]["gradient_norm"] == pytest.approx(expected[0]["gradient_norm"], rel=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_step_that_is_not_finite_changes_nothing_nor_do_those_after_it(bad):
+    good, spoilt = _batch(), _batch(image=np.full((2, SIDE, SIDE, 3), bad))
+    optimizer = optax.adam(1e-2)
+    before, _ = _steps(Toy(), [good, good], optimizer=optimizer)
+    after, history = _steps(Toy(), [good, good, spoilt, good], optimizer=optimizer)
+    assert [entry["failed_step"] for entry in history] == [-1, -1, 2, 2]
+    assert after.failed_step == 2
+    jax.tree.map(np.testing.assert_array_equal, after.replace(failed_step=before.failed_step), before)
+
+
+def test_frozen_parts_neither_move_nor_count_in_the_gradient():
+    model, optimizer = Toy("batch"), by_part(optax.adamw(0.1), {"block": 0.0})
+    state = _state(model, optimizer)
+    before = _host((state.params, state.batch_stats))
+    after, history = _steps(model, [_batch()] * 2, state=state, optimizer=optimizer, frozen=["block"])
+    jax.tree.map(np.testing.assert_array_equal, after.params["block"], before[0]["block"])
+    jax.tree.map(np.testing.assert_array_equal, after.batch_stats["block"], before[1]["block"])
+    assert not np.array_equal(after.params["sides"]["kernel"], before[0]["sides"]["kernel"])
+    _, free = _steps(model, [_batch()])
+    assert 0 < history[0]["gradient_norm"] < free[0]["gradient_norm"]
+
+
+def test_a_part_with_half_the_learning_rate_moves_half_as_far():
+    start = _host(_state(Toy(), optax.sgd(0.1)).params)
+    plain, _ = _steps(Toy(), [_batch()])
+    optimizer = by_part(optax.sgd(0.1), {"block": 0.5})
+    halved, _ = _steps(Toy(), [_batch()], state=_state(Toy(), optimizer), optimizer=optimizer)
+    factors = {"block": 0.5, "sides": 1.0, "class_head": 1.0}
+    for part, factor in factors.items():
+        expected = jax.tree.map(lambda s, p, f=factor: s + f * (p - s), start[part], plain.params[part])
+        compare = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)  # noqa: E731
+        jax.tree.map(compare, halved.params[part], expected)
+
+
+def test_without_an_average_the_parameters_are_what_is_kept():
+    variables = tiny.random_variables(Toy(), jnp.zeros((1, SIDE, SIDE, 3)))
+    state = create_state(variables, optax.sgd(0.1), seed=0, average=False)
+    state, _ = _steps(Toy(), [_batch()], state=state)
+    assert state.ema_params is None
+    assert state.inference_variables()["params"] is state.params

@@ -1,0 +1,143 @@
+"""Which device holds what: a mesh of `data` x `fsdp` devices, on one machine or on many."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jcs_jax.errors import InputError
+
+DATA, FSDP = "data", "fsdp"
+SMALLEST_SHARDED = 64  # values; sending a smaller array around costs more than it saves
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a run is laid out over devices.
+
+    Every device of the mesh computes its own rows of the batch. The devices along `fsdp` share parameters, their
+    average and the optimiser's state too, which are gathered for the computation; those along `data` repeat them.
+
+    Attributes:
+      mesh: of the axes `data` and `fsdp`.
+    """
+
+    mesh: Mesh
+
+    @property
+    def devices(self) -> int:
+        """How many devices share a batch."""
+        return self.mesh.size
+
+    @property
+    def shards_state(self) -> bool:
+        """Whether parameters and optimiser state are shared out."""
+        return self.mesh.shape[FSDP] > 1
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """The same on every device."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def rows(self) -> NamedSharding:
+        """The first axis shared out over all devices."""
+        return NamedSharding(self.mesh, PartitionSpec((DATA, FSDP)))
+
+    def state_shardings(self, state: Any) -> Any:
+        """The sharding of every array of a state, by its shape alone.
+
+        An array of at least 64 values is cut along its longest axis that the `fsdp` devices can share, the last of
+        equal ones; others are repeated.
+
+        Args:
+          state: arrays, or their shapes.
+        """
+        return jax.tree.map(lambda leaf: NamedSharding(self.mesh, self._spec(leaf.shape)), state)
+
+    def _spec(self, shape: Sequence[int]) -> PartitionSpec:
+        shares = self.mesh.shape[FSDP]
+        fitting = [axis for axis, size in enumerate(shape) if size % shares == 0]
+        if shares == 1 or not fitting or math.prod(shape) < SMALLEST_SHARDED:
+            return PartitionSpec()
+        longest = max(fitting, key=lambda axis: (shape[axis], axis))
+        return PartitionSpec(*(FSDP if axis == longest else None for axis in range(len(shape))))
+
+    def constrain_state(self, tree: Any) -> Any:
+        """Inside a jitted function: every array kept as `state_shardings` says."""
+        return jax.lax.with_sharding_constraint(tree, self.state_shardings(tree))
+
+    def replicate(self, tree: Any) -> Any:
+        """Inside a jitted function: every array whole on every device."""
+        return jax.lax.with_sharding_constraint(tree, jax.tree.map(lambda _: self.replicated, tree))
+
+    def described(self, shapes: Any) -> Any:
+        """Shapes and types with the shardings they are to have, for reading a saved state."""
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            shapes,
+            self.state_shardings(shapes),
+        )
+
+    def gather(self, tree: Any) -> Any:
+        """NumPy arrays, whole, on every process."""
+        return jax.device_get(jax.jit(self.replicate)(tree))
+
+    def place_state(self, state: Any) -> Any:
+        """Shares out a state that every process holds whole."""
+        return jax.tree.map(_from_whole, state, self.state_shardings(state))
+
+    def place_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Makes the global batch of the rows that this process has read."""
+        return {key: jax.make_array_from_process_local_data(self.rows, value) for key, value in batch.items()}
+
+
+def make_layout(data: int, fsdp: int) -> Layout:
+    """Lays the devices of all processes out.
+
+    Args:
+      data: devices that share a batch and repeat the parameters; -1 takes all that `fsdp` leaves.
+      fsdp: devices that share parameters and optimiser state.
+
+    Returns:
+      The layout; devices of one process are neighbours, so that it reads consecutive rows of a batch.
+
+    Raises:
+      InputError: the mesh does not have as many places as there are devices.
+    """
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    if data == -1 and len(devices) % fsdp == 0:
+        data = len(devices) // fsdp
+    if data * fsdp != len(devices):
+        wanted = f"config.mesh.fsdp={fsdp}" if data == -1 else f"config.mesh.data={data} x config.mesh.fsdp={fsdp}"
+        raise InputError(f"{wanted} does not fit the {len(devices)} devices there are; make their product that number")
+    grid = np.asarray(devices).reshape(data, fsdp)
+    return Layout(Mesh(grid, (DATA, FSDP), axis_types=(jax.sharding.AxisType.Auto,) * 2))
+
+
+def check_divisible(batch_size: int, accumulate: int, layout: Layout) -> None:
+    """Refuses a batch that the devices can't share evenly.
+
+    Raises:
+      InputError: with a batch size that they can.
+    """
+    unit = accumulate * layout.devices
+    if batch_size % unit:
+        parts = f" in {accumulate} parts" if accumulate > 1 else ""
+        nearest = max(unit, round(batch_size / unit) * unit)
+        raise InputError(
+            f"config.batch_size={batch_size} can't be shared by {layout.devices} devices{parts}; "
+            f"choose a multiple of {unit}, such as {nearest}"
+        )
+
+
+def _from_whole(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    """An array of a sharding, each process taking its share of its own copy; never the buffer it was given."""
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: np.array(whole[index]))
