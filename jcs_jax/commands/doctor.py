@@ -59,11 +59,11 @@ def diagnose_run(config: ml_collections.ConfigDict, output: Path, steps: int) ->
     with Console(stderr=True).status("opening the data") as status:
         checkup = examine(config, open_sources(config), steps=steps, say=status.update)
     print_checkup(checkup)
-    written = write_atomically(output / _JSON, to_text(checkup_report(checkup)))
+    written = str(write_atomically(output / _JSON, to_text(checkup_report(checkup))))
     if checkup.first_batch is None:
         (output / _PICTURE).unlink(missing_ok=True)  # an earlier checkup's
     else:
         write_atomically(output / _PICTURE, png_bytes(checkup.first_batch))
-        written = f"{written} and {_PICTURE}"
+        written += f" and {_PICTURE}"
     Console(soft_wrap=True, highlight=False).print(f"wrote {written}", markup=False)
     return SOME_FAILED if checkup.count("error") else DONE

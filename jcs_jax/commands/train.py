@@ -57,6 +57,7 @@ def launch(config: ml_collections.ConfigDict, folder: Path) -> None:
 
     from jcs_jax.commands.evaluate import measure
     from jcs_jax.training.data import open_data
+    from jcs_jax.training.distributed import leave_processes
     from jcs_jax.training.loop import MODEL, train
     from jcs_jax.training.workdir import FINISHED, Workdir
 
@@ -75,6 +76,7 @@ def launch(config: ml_collections.ConfigDict, folder: Path) -> None:
         step = int(outcome.state.step)
         console.print(f"stopped after step {step}, all is saved; resume with: {shlex.join(sys.argv)}")
         return
+    leave_processes()  # the first goes on by itself
     console.print(f"wrote {folder / MODEL}. {RESEARCH_USE}")
     if config.data.eval_split and first:
         measure(

@@ -18,7 +18,7 @@ from jcs_jax.preprocessing import resize_array
 
 SIDE = 128  # of the planes that are compared, in pixels
 _CHECK = "position of masks"
-_FEWEST, _ENOUGH = 4, 8  # slices to say anything, and to say it with certainty
+_FEWEST, _ENOUGH, _MANY = 4, 8, 12  # slices to say anything, to be certain, to compare with other slices
 _LIKELY, _CERTAIN = 3.0, 5.0  # paired t from which another orientation fits better
 _BELONGS = 2.0  # t that masks reach on their own slices against other slices
 _LARGEST_SHIFT = SIDE // 4
@@ -153,7 +153,7 @@ def _best_shift(pictures: np.ndarray, masks: np.ndarray) -> _Shift | None:
 def _strangers(pictures: np.ndarray, masks: np.ndarray, own: np.ndarray, numbers: dict) -> Finding | None:
     """Masks that fit other slices as well as their own."""
     count = len(own)
-    if count < _ENOUGH:
+    if count < _MANY:
         return None
     others = (np.tensordot(pictures, masks, axes=((1, 2), (1, 2))).sum(axis=1) - own) / (count - 1)
     if _paired_t(own - others) >= _BELONGS:

@@ -81,9 +81,8 @@ def _another_rate(told: str, attempt: Attempt, learning_rate: float, numbers: di
     better = f"{attempt.rate * learning_rate:.3g}"
     found = f"{told}; with a learning rate of {better} it is fitted in {len(attempt.losses)} steps"
     if attempt.rate < 1:
-        return Finding(
-            _CHECK, "error", found, f"the rate is too high: set config.optimizer.learning_rate={better}", numbers
-        )
+        cure = f"the rate is too high: set config.optimizer.learning_rate={better} or less"
+        return Finding(_CHECK, "error", found, cure, numbers)
     cure = f"the rate is low: set config.optimizer.learning_rate={better}, or train long"
     return Finding(_CHECK, "warning", found, cure, numbers)
 

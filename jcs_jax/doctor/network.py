@@ -37,7 +37,9 @@ def check_weights(
         cure = "load them with config.init_from, or take them out of config.optimizer.learning_rate_factors"
         return Finding(check, "warning", f"{', '.join(stuck)} will stay random: no weights, and frozen", cure, numbers)
     if preset.options.get("norm") == "frozen" and random_parts:
-        cure = "convert trained weights and name them in config.init_from, or set config.model.options norm to group"
+        cure = (
+            "convert trained weights and name them in config.init_from, or set config.model.options={'norm': 'group'}"
+        )
         found = f"{told}: frozen norms do nothing for random weights, and deep networks without norm hardly learn"
         return Finding(check, "warning", found, cure, numbers)
     return Finding(check, "ok", told, numbers=numbers)

@@ -106,7 +106,7 @@ def test_after_large_updates_a_lower_rate_is_tried_first_and_the_one_that_works_
     finding = judge(given, given.train(STEPS))
     assert given.tried == [1.0, 0.1]
     assert finding.severity == "error"
-    assert finding.cure == "the rate is too high: set config.optimizer.learning_rate=0.003"
+    assert finding.cure == "the rate is too high: set config.optimizer.learning_rate=0.003 or less"
 
 
 def test_a_rate_that_is_too_low_is_a_warning(trial):
