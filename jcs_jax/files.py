@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from jcs_jax.errors import InputError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.(tmp|old)")  # the names that `_beside` gives
 
 
 def require_folder(path: str | os.PathLike[str], *, purpose: str) -> None:
@@ -91,6 +94,13 @@ def _replace_folder(new: Path, target: Path) -> None:
         old.unlink()
     else:
         shutil.rmtree(old)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files and folders of processes that died while they wrote into a folder."""
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _beside(target: Path, suffix: str) -> Path:

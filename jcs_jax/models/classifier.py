@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jcs_jax.models.output import ModelOutput, named, pooled_class_logits
+from jcs_jax.models.output import ModelOutput, named, pooled_class_logits, refuse_bad_dropout
 from jcs_jax.nn.layers import Style
 from jcs_jax.nn.res2net import Res2NetEncoder
 
@@ -24,6 +24,7 @@ class Classifier(nn.Module):
       planes: of Res2Net's stages.
       depths: blocks per stage.
       classes: number of classes.
+      dropout: of the pooled features in training, in [0, 1).
       style: norm and dtypes.
     """
 
@@ -31,7 +32,13 @@ class Classifier(nn.Module):
     planes: Sequence[int] = (64, 128, 256, 512)
     depths: Sequence[int] = (3, 4, 23, 3)
     classes: int = 2
+    dropout: float = 0.0
     style: Style = Style()
+
+    def __post_init__(self) -> None:
+        """Refuses a rate of dropout outside [0, 1)."""
+        refuse_bad_dropout(self.dropout)
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -46,7 +53,8 @@ class Classifier(nn.Module):
         Args:
           images: (N, H, W, 3) float, normalised; not read where features are given.
           res2net_features: (N, ceil(H/2), ceil(W/2), stem[-1]), the stem's output after ReLU.
-          train: whether a live batch norm uses the batch's statistics.
+          train: whether a live batch norm uses the batch's statistics, features are dropped (which needs a key
+            `dropout` in `rngs`), and `style.remat` applies.
 
         Returns:
           Output with `class_logits`.
@@ -57,5 +65,5 @@ class Classifier(nn.Module):
         encoder = Res2NetEncoder(self.stem, self.planes, self.depths, style=self.style, name="res2net")
         stages = encoder(x, from_features=res2net_features is not None, train=train)
         features = stages["stage4"]
-        logits = pooled_class_logits(features, self.classes, self.style)
+        logits = pooled_class_logits(features, self.classes, self.style, dropout=self.dropout, train=train)
         return ModelOutput(logits, None, {**named("res2net", stages), "class_features": features})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jcs_jax.models.output import ModelOutput, named, pooled_class_logits
+from jcs_jax.models.output import ModelOutput, named, pooled_class_logits, refuse_bad_dropout
 from jcs_jax.models.segmenter import decoder_norm
 from jcs_jax.nn.attention import EnhancedFeatureModule
 from jcs_jax.nn.decoder import Decoder, EncoderFusion, SideHeads
@@ -35,6 +35,7 @@ class JointNetwork(nn.Module):
       fusion_channels: of the five fused levels.
       decoder_channels: of the five levels and the deepest one.
       classes: number of classes of a linear head on Res2Net's last stage; 0 for none, as in the release.
+      dropout: of the pooled features before that head in training, in [0, 1).
       style: norm and dtypes. With `batch` or `group` fusion and decoder are normalised too.
     """
 
@@ -46,7 +47,13 @@ class JointNetwork(nn.Module):
     fusion_channels: Sequence[int] = (64, 128, 256, 512, 512)
     decoder_channels: Sequence[int] = (64, 128, 256, 512, 512, 512)
     classes: int = 0
+    dropout: float = 0.0
     style: Style = Style()
+
+    def __post_init__(self) -> None:
+        """Refuses a rate of dropout outside [0, 1)."""
+        refuse_bad_dropout(self.dropout)
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -63,7 +70,8 @@ class JointNetwork(nn.Module):
           images: (N, H, W, 3) float, normalised; each encoder reads them unless its features are given.
           vgg_features: (N, H, W, vgg_channels[0]), VGG's stage 1 after ReLU, at the image's size.
           res2net_features: (N, ceil(H/2), ceil(W/2), stem[-1]), Res2Net's stem after ReLU.
-          train: whether a live batch norm uses the batch's statistics.
+          train: whether a live batch norm uses the batch's statistics, features are dropped (which needs a key
+            `dropout` in `rngs`), and `style.remat` applies.
 
         Returns:
           Output with `side_logits` at the image's size, and `class_logits` where there is a class head.
@@ -101,5 +109,7 @@ class JointNetwork(nn.Module):
         class_logits = None
         if self.classes:
             intermediates["class_features"] = res2net["stage4"]
-            class_logits = pooled_class_logits(res2net["stage4"], self.classes, self.style)
+            class_logits = pooled_class_logits(
+                res2net["stage4"], self.classes, self.style, dropout=self.dropout, train=train
+            )
         return ModelOutput(class_logits, side_logits, intermediates)

@@ -16,7 +16,8 @@ class ModelOutput:
     """Logits and named feature maps.
 
     Attributes:
-      class_logits: (N, 2), uninfected and infected; None if the network doesn't classify.
+      class_logits: (N, 2), uninfected and infected, in the dtype of the computation as all maps are: `jcs_jax.losses`
+        and the probabilities below widen bfloat16 to float32. None if the network doesn't classify.
       side_logits: (N, H, W, 5) at the size of the network's input; map 0 is the answer, 1-4 are for deep
         supervision. None if the network doesn't segment.
       intermediates: feature maps by name: `vgg.stage1`.., `res2net.stage0`.., `fused.stage1`..,
@@ -48,7 +49,30 @@ def named(prefix: str, maps: dict[str, Array]) -> dict[str, Array]:
     return {f"{prefix}.{name}": value for name, value in maps.items()}
 
 
-def pooled_class_logits(features: Float[Array, "n h w c"], classes: int, style: Style) -> Float[Array, "n k"]:
-    """Global average pool and a bias-free Dense layer `class_head`; to be called inside a compact module."""
-    pooled = jnp.mean(features, axis=(1, 2))
+def refuse_bad_dropout(dropout: float) -> None:
+    """Raises ValueError unless the rate is a probability below 1.
+
+    A network calls it when it is made: JAX appends lines of its own to what is raised while it traces.
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is a probability, at least 0 and below 1, not {dropout}")
+
+
+def pooled_class_logits(
+    features: Float[Array, "n h w c"], classes: int, style: Style, *, dropout: float = 0.0, train: bool = False
+) -> Float[Array, "n k"]:
+    """Global average pool, dropout and a bias-free Dense layer `class_head`; to be called inside a compact module.
+
+    Args:
+      features: (N, h, w, C).
+      classes: number of classes.
+      style: dtypes.
+      dropout: probability in [0, 1) with which training zeroes a pooled feature, the others being divided by
+        1 - dropout. Where it is above 0, training needs a key `dropout` in `rngs`.
+      train: whether features are dropped.
+
+    Returns:
+      (N, classes) logits in the dtype of the computation.
+    """
+    pooled = nn.Dropout(dropout, deterministic=not train)(jnp.mean(features, axis=(1, 2)))
     return nn.Dense(classes, use_bias=False, name="class_head", **style.dtypes)(pooled)

@@ -163,7 +163,7 @@ def build(preset: Preset, **overrides: Any) -> nn.Module:
 
     Args:
       preset: what to build.
-      **overrides: arguments of the module, or `norm`, `dtype`, `param_dtype`, that replace the preset's.
+      **overrides: arguments of the module, or `norm`, `dtype`, `param_dtype`, `remat`, that replace the preset's.
 
     Raises:
       ValueError: for an architecture that isn't there or an argument that the module doesn't have; the message
@@ -189,7 +189,8 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
 
     Args:
       name: `classifier`, `segmenter`, `joint` at the reference's sizes, or one of these with `_small`, `_tiny`.
-      **overrides: arguments of the module, e.g. `norm="batch"`, `dtype=jnp.bfloat16`, `classes=2`.
+      **overrides: arguments of the module, e.g. `norm="batch"`, `dtype=jnp.bfloat16`, `classes=2`,
+        `remat=True`.
 
     Returns:
       A Linen module; `model.apply(variables, images, train=False)` takes (N, H, W, 3) float32, normalised,

@@ -49,7 +49,7 @@ class Segmenter(nn.Module):
         Args:
           images: (N, H, W, 3) float, normalised, both sides at least 16; not read where features are given.
           vgg_features: (N, H, W, vgg_channels[0]), VGG's stage 1 after ReLU, at the image's size.
-          train: whether a live batch norm uses the batch's statistics.
+          train: whether a live batch norm uses the batch's statistics and `style.remat` applies.
 
         Returns:
           Output with `side_logits` at the input's size.

@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jcs_jax.nn.layers import Conv, ConvNormAct, Norm, SqueezeExcite, Style, max_pool_2x2
+from jcs_jax.nn.layers import Conv, ConvNormAct, Norm, SqueezeExcite, Style, max_pool
+from jcs_jax.nn.remat import rematerialised
 
 SE_REDUCTION = 4
 MIN_SIDE = 2
@@ -70,11 +71,10 @@ class EnhancedFeatureModule(nn.Module):
             raise ValueError(
                 f"stage 5 is {x.shape[1]} x {x.shape[2]}, too small for a sixth stage: give images of at least 16 x 16"
             )
-        stage5 = GroupedAtrousModule(self.features, (1, 3, 6, 9), style=self.style, name="gam5")(x, train=train)
-        stage6 = GroupedAtrousModule(self.features, (1, 2, 3, 4), style=self.style, name="gam6")(
-            max_pool_2x2(stage5), train=train
-        )
-        return stage5, stage6
+        run = rematerialised(lambda module, x: module(x, train=train), self.style, train=train)
+        stage5 = run(GroupedAtrousModule(self.features, (1, 3, 6, 9), style=self.style, name="gam5"), x)
+        gam6 = GroupedAtrousModule(self.features, (1, 2, 3, 4), style=self.style, name="gam6")
+        return stage5, run(gam6, max_pool(stage5))
 
 
 class AttentiveFeatureFusion(nn.Module):

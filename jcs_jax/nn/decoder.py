@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 
 from jcs_jax.nn.attention import AttentiveFeatureFusion
 from jcs_jax.nn.layers import Conv, ConvNormAct, Style, resize_bilinear
+from jcs_jax.nn.remat import rematerialised
 
 
 class Decoder(nn.Module):
@@ -44,20 +46,24 @@ class Decoder(nn.Module):
         if len(stages) != len(self.channels):
             raise ValueError(f"the decoder has {len(self.channels)} levels but came by {len(stages)} stages")
 
-        def conv(features: int, kernel: int, name: str) -> ConvNormAct:
-            return ConvNormAct(features, kernel, style=self.style, name=name)
-
-        above = conv(self.channels[-1], 1, "deepest_lateral")(stages[-1], train=train)
-        above = conv(self.channels[-1], 3, "deepest")(above, train=train)
+        above = self._conv(self.channels[-1], 1, "deepest_lateral")(stages[-1], train=train)
+        above = self._conv(self.channels[-1], 3, "deepest")(above, train=train)
         levels: list[Array] = []
         for index in reversed(range(len(stages) - 1)):
-            features, number = self.channels[index], index + 1
-            low = conv(features // 2, 1, f"lateral{number}")(stages[index], train=train)
-            high = conv(features // 2, 1, f"above{number}")(above, train=train)
-            high = resize_bilinear(high, low.shape[1:3])
-            above = AttentiveFeatureFusion(features, style=self.style, name=f"fusion{number}")(low, high, train=train)
+            level = functools.partial(Decoder._level, index=index, train=train)
+            above = rematerialised(level, self.style, train=train)(self, stages[index], above)
             levels.append(above)
         return levels[::-1]
+
+    def _level(self, stage: Array, above: Array, index: int, train: bool) -> Array:
+        features, number = self.channels[index], index + 1
+        low = self._conv(features // 2, 1, f"lateral{number}")(stage, train=train)
+        high = self._conv(features // 2, 1, f"above{number}")(above, train=train)
+        high = resize_bilinear(high, low.shape[1:3])
+        return AttentiveFeatureFusion(features, style=self.style, name=f"fusion{number}")(low, high, train=train)
+
+    def _conv(self, features: int, kernel: int, name: str) -> ConvNormAct:
+        return ConvNormAct(features, kernel, style=self.style, name=name)
 
 
 class SideHeads(nn.Module):
@@ -106,8 +112,12 @@ class EncoderFusion(nn.Module):
         """Fuses five stages of each encoder, finest first, at Res2Net's sizes."""
         fused = []
         for number, (a, b, features) in enumerate(zip(vgg, res2net, self.channels, strict=True), start=1):
-            x = jnp.concatenate([resize_bilinear(a, b.shape[1:3]), b], axis=-1)
-            for name in ("join", "refine", "output"):
-                x = ConvNormAct(features, 3, style=self.style, name=f"{name}{number}")(x, train=train)
-            fused.append(x)
+            fuse = functools.partial(EncoderFusion._fuse, number=number, features=features, train=train)
+            fused.append(rematerialised(fuse, self.style, train=train)(self, a, b))
         return fused
+
+    def _fuse(self, vgg: Array, res2net: Array, number: int, features: int, train: bool) -> Array:
+        x = jnp.concatenate([resize_bilinear(vgg, res2net.shape[1:3]), res2net], axis=-1)
+        for name in ("join", "refine", "output"):
+            x = ConvNormAct(features, 3, style=self.style, name=f"{name}{number}")(x, train=train)
+        return x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -26,11 +27,14 @@ class Style:
         whose scale and bias learn but whose statistics don't move), `batch`, `group`, or `none`.
       dtype: of the computation; None takes it from inputs and parameters.
       param_dtype: of the parameters.
+      remat: whether training stores a block's input only and computes the activations inside it again in the backward
+        pass; parameters and values stay the same.
     """
 
     norm: NormKind = "frozen"
     dtype: Any = None
     param_dtype: Any = jnp.float32
+    remat: bool = False
 
     def with_norm(self, norm: NormKind) -> Style:
         """The same style with another normalisation."""
@@ -183,6 +187,31 @@ def resize_bilinear(x: Float[Array, "n h w c"], size: Sequence[int]) -> Float[Ar
     return jax.image.resize(x, (x.shape[0], *size, x.shape[3]), method="bilinear", antialias=False)
 
 
-def max_pool_2x2(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
-    """Maximum over 2 x 2 windows; an odd last row or column is dropped."""
-    return nn.max_pool(x, (2, 2), strides=(2, 2))
+def max_pool(
+    x: Float[Array, "n h w c"], window: int = 2, *, stride: int = 2, padding: int = 0
+) -> Float[Array, "n h2 w2 c"]:
+    """Maximum over window x window pixels; a last row or column that fills no window is dropped.
+
+    Values and gradients are those of `flax.linen.max_pool`: of several equal pixels the first gets the gradient. But
+    where the gradient of that one is a scatter, for which XLA:CPU makes five index arrays of the input's size, this
+    one's is a sum of shifted selections.
+
+    Args:
+      x: (N, H, W, C).
+      window: side of the square windows.
+      stride: of both axes.
+      padding: rows and columns added on every side; they are never the maximum.
+
+    Returns:
+      (N, floor((H + 2 padding - window) / stride) + 1, likewise for W, C).
+    """
+    if padding:
+        x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)), constant_values=-jnp.inf)
+    height, width = (max(0, (side - window) // stride * stride + 1) for side in x.shape[1:3])
+    best, *others = (
+        x[:, row : row + height : stride, column : column + width : stride]
+        for row, column in itertools.product(range(window), repeat=2)
+    )
+    for other in others:
+        best = jnp.where((other > best) | jnp.isnan(other), other, best)
+    return best

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jcs_jax.nn.layers import Conv, Norm, Style
+from jcs_jax.nn.layers import Conv, Norm, Style, max_pool
+from jcs_jax.nn.remat import rematerialised
 
 SCALES = 4
 EXPANSION = 4
@@ -101,22 +103,29 @@ class Res2NetEncoder(nn.Module):
           `stage0` (the stem, half the input's side) and `stage1` .. `stage4` at 1/4, 1/8, 1/16 and 1/32,
           rounded up.
         """
+        run = rematerialised(lambda block, x: block(x, train=train), self.style, train=train)
         if not from_features:
-            for index, features in enumerate(self.stem, start=1):
-                stride = 2 if index == 1 else 1
-                x = Conv(features, 3, stride, use_bias=False, style=self.style, name=f"stem{index}_conv")(x)
-                x = nn.relu(Norm(style=self.style, name=f"stem{index}_norm")(x, train=train))
+            stem = functools.partial(Res2NetEncoder._stem, train=train)
+            x = rematerialised(stem, self.style, train=train)(self, x)
         stages = {"stage0": x}
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=[(1, 1), (1, 1)])
+        x = max_pool(x, 3, padding=1)
         for stage, (planes, depth) in enumerate(zip(self.planes, self.depths, strict=True), start=1):
             for index in range(depth):
                 first = index == 0
-                x = Bottle2neck(
+                block = Bottle2neck(
                     planes,
                     stride=2 if first and stage > 1 else 1,
                     downsample=first,
                     style=self.style,
                     name=f"stage{stage}_block{index}",
-                )(x, train=train)
+                )
+                x = run(block, x)
             stages[f"stage{stage}"] = x
         return stages
+
+    def _stem(self, x: Array, train: bool) -> Array:
+        for index, features in enumerate(self.stem, start=1):
+            stride = 2 if index == 1 else 1
+            x = Conv(features, 3, stride, use_bias=False, style=self.style, name=f"stem{index}_conv")(x)
+            x = nn.relu(Norm(style=self.style, name=f"stem{index}_norm")(x, train=train))
+        return x

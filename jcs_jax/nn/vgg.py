@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jcs_jax.nn.layers import ConvNormAct, Style, max_pool_2x2
+from jcs_jax.nn.layers import ConvNormAct, Style, max_pool
+from jcs_jax.nn.remat import rematerialised
 
 
 class VGGEncoder(nn.Module):
@@ -44,12 +46,17 @@ class VGGEncoder(nn.Module):
           `stage1` .. `stage5`: (N, H / 2^k, W / 2^k, channels[i]), k = 0, 1, 2, 3, 3, rounded down.
         """
         stages: dict[str, Array] = {}
-        for stage, (features, depth) in enumerate(zip(self.channels, self.depths, strict=True), start=1):
-            if stage in (2, 3, 4):
-                x = max_pool_2x2(x)
-            for index in range(1, depth + 1):
-                layer = ConvNormAct(features, style=self.style, name=f"conv{stage}_{index}")
-                if not (from_features and stage == 1):
-                    x = layer(x, train=train)
-            stages[f"stage{stage}"] = x
+        for number in range(1, len(self.channels) + 1):
+            if not (from_features and number == 1):
+                stage = functools.partial(VGGEncoder._stage, number=number, train=train)
+                x = rematerialised(stage, self.style, train=train)(self, x)
+            stages[f"stage{number}"] = x
         return stages
+
+    def _stage(self, x: Array, number: int, train: bool) -> Array:
+        if number in (2, 3, 4):
+            x = max_pool(x)
+        for index in range(1, self.depths[number - 1] + 1):
+            layer = ConvNormAct(self.channels[number - 1], style=self.style, name=f"conv{number}_{index}")
+            x = layer(x, train=train)
+        return x

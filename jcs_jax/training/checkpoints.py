@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +18,13 @@ from jax.experimental import multihost_utils
 
 from jcs_jax.errors import InputError
 from jcs_jax.training.checksum import checksum
+from jcs_jax.training.quiet import end_orbax, quiet_orbax
+from jcs_jax.training.retention import NewestAndBest
 from jcs_jax.training.workdir import explain_storage
 
 _STATE, _RUN = "state", "run"
+_DELETED = "deleted"  # a step goes there in one move, so that no half of it is ever taken for a step
+_MARKS = ("_CHECKPOINT_METADATA", *(f"{item}commit_success.txt" for item in ("", f"{_STATE}/", f"{_RUN}/")))
 
 
 class Restored(NamedTuple):
@@ -38,8 +42,9 @@ class Restored(NamedTuple):
 class RunCheckpoints:
     """The checkpoints of a run: the newest ones and the best one.
 
-    A step counts only when all of it is written; a process that dies leaves a temporary folder, which the next start
-    removes. What was saved carries a checksum of its arrays, so that a damaged one is noticed, whatever was damaged.
+    A step counts only when all of it is written: it gets its name in one move, and loses it in one move before it is
+    deleted, so that a process that dies leaves whole steps and leftovers, which the next start removes. What was saved
+    carries a checksum of its arrays, so that a damaged step is noticed, whatever was damaged.
 
     Args:
       folder: holds a folder for each step; created.
@@ -52,20 +57,24 @@ class RunCheckpoints:
     def __init__(self, folder: Path, *, keep: int):
         self._folder = folder.absolute()
         self._written = self._started = 0  # steps
-        self._policy = _NewestAndBest(keep)
+        self._error: Exception | None = None  # the last one of Orbax
+        self._policy = NewestAndBest(keep)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._policy, cleanup_tmp_directories=True, enable_async_checkpointing=True
+            preservation_policy=self._policy, todelete_subdir=_DELETED, enable_async_checkpointing=True
         )
-        with explain_storage(self._folder):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(quiet_orbax())
+            stack.enter_context(explain_storage(self._folder))
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._unusable = _unfinished(self._folder)
+            self._sweep()
             self._manager = ocp.CheckpointManager(
                 self._folder,
                 options=options,
                 item_names=(_STATE, _RUN),
                 item_handlers={_STATE: ocp.StandardCheckpointHandler(), _RUN: ocp.JsonCheckpointHandler()},
             )
-        self._read_scores()
+            self._faults = self._survey()
+            self._until_closed = stack.pop_all()
 
     def save(self, step: int, state: Any, run: Mapping[str, Any], *, score: float | None = None) -> None:
         """Starts to save a position, after the one before has been written.
@@ -80,19 +89,24 @@ class RunCheckpoints:
           InputError: the disk is full, or this save or the one before failed.
         """
         content = {**run, "step": step, "score": score, "arrays": checksum(state)}
-        with explain_storage(self._folder):
+        with self._writing():
             self._manager.wait_until_finished()
+            self._sweep()
             items = ocp.args.Composite(
                 **{_STATE: ocp.args.StandardSave(state), _RUN: ocp.args.JsonSave(_seal(content))}
             )
-            self._note_score(step, score)
+            self._policy.note(step, score)
             self._manager.save(step, args=items, force=True)
         self._written, self._started = self._started, step
 
     def unsaved(self, step: int) -> int:
-        """How many steps would be lost by a crash now, after `step` of them."""
-        if not self._manager.is_saving_in_progress():
-            self._written = self._started
+        """How many steps would be lost by a crash now, after `step` of them.
+
+        Raises:
+          InputError: the save that was under way failed.
+        """
+        if self._written != self._started and not self._manager.is_saving_in_progress():
+            self.wait()
         return step - self._written
 
     def wait(self) -> None:
@@ -101,16 +115,30 @@ class RunCheckpoints:
         Raises:
           InputError: writing failed.
         """
-        with explain_storage(self._folder):
+        with self._writing():
             self._manager.wait_until_finished()
+        self._written = self._started
 
     def close(self) -> None:
-        """Waits, and lets go of the folder."""
-        with explain_storage(self._folder):
-            self._manager.close()
+        """Waits, and lets go of the folder.
+
+        Raises:
+          InputError: writing failed, and that was not told before.
+        """
+        with self._until_closed:
+            try:
+                self.wait()
+            finally:
+                self._manager.close()  # Orbax raises the error of a save only once
+                del self._manager
+                if self._error is not None:
+                    end_orbax(self._error)
+                self._sweep()
 
     def restore_newest(self, like: Any) -> Restored | None:
         """The newest position that can be read; damaged ones are put aside, with a warning.
+
+        Where none can be read all stay where they are: the fault may then be elsewhere.
 
         Args:
           like: shapes, types and shardings of the state.
@@ -121,28 +149,29 @@ class RunCheckpoints:
         Raises:
           InputError: there are checkpoints, but none that can be read.
         """
-        damaged = list(self._unusable)
-        for name in damaged:
-            logging.warning("%s is not whole and was put aside", self._folder / name)
-        found = None
+        faults, found = dict(self._faults), None
         for step in sorted(self._manager.all_steps(), reverse=True):
-            found = self.restore(step, like)
-            if found is not None:
-                break
-            damaged.append(str(step))
-        for name in damaged:
-            self._put_aside(name)
-        if damaged:
+            if str(step) not in faults:
+                found, reason = self._read(step, like)
+                if found is not None:
+                    break
+                faults[str(step)] = reason
+        if not faults and found is None:
+            return None
+        if found is None:
+            told = "; ".join(f"{name}: {faults[name]}" for name in sorted(faults, key=int, reverse=True))
+            raise InputError(
+                f"{self._folder}: none of its checkpoints can be read ({told[:400]}); start in another --workdir, or "
+                "delete that folder and run the same command again to begin anew"
+            )
+        self._written = self._started = found.run["step"]
+        if faults:
+            for name, reason in faults.items():
+                target = self._put_aside(name)
+                logging.warning("%s is damaged (%s); it was moved to %s", self._folder / name, reason, target)
+            logging.warning("going on from step %d", self._started)
             self._manager.reload()
-            self._read_scores()
-            if found is None:
-                raise InputError(
-                    f"{self._folder}: none of its checkpoints can be read ({', '.join(damaged)}; they are in "
-                    f"{_aside(self._folder).name} now); start in another --workdir"
-                )
-            logging.warning("going on from step %d", found.run["step"])
-        if found is not None:
-            self._written = self._started = found.run["step"]
+            self._faults = self._survey()
         return found
 
     def restore(self, step: int, like: Any) -> Restored | None:
@@ -152,97 +181,86 @@ class RunCheckpoints:
           step: that has been saved.
           like: shapes, types and shardings of the state.
         """
-        reason, found = "", None
-        items = ocp.args.Composite(**{_STATE: ocp.args.StandardRestore(like), _RUN: ocp.args.JsonRestore()})
-        try:
-            restored = self._manager.restore(step, args=items)
-            run = _open(restored[_RUN])
-            if run["step"] != step or run["arrays"] != checksum(restored[_STATE]):
-                reason = "its arrays are not those that were saved"
-            found = Restored(restored[_STATE], run)
-        except Exception as error:  # noqa: BLE001  Orbax and TensorStore raise many kinds for a damaged folder
-            reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        if _any_process(bool(reason)):
-            logging.warning("checkpoint %s is damaged (%s)", self._folder / str(step), reason or "on another host")
-            return None
+        found, reason = self._read(step, like)
+        if found is None:
+            logging.warning("%s is damaged (%s)", self._folder / str(step), reason)
         return found
 
     def best(self) -> int | None:
         """The step with the highest score, the last of equal ones; None if none was validated."""
         return self._policy.best()
 
-    def _note_score(self, step: int, score: float | None) -> None:
-        if score is not None:
-            self._policy.scores[step] = score
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with explain_storage(self._folder):
+                yield
+        except Exception as error:
+            self._error = error
+            raise
 
-    def _read_scores(self) -> None:
-        """Of the steps that are there; a damaged one has none."""
+    def _read(self, step: int, like: Any) -> tuple[Restored | None, str]:
+        """The position at a step, or None and what is wrong with it."""
+        reason, found = "", None
+        items = ocp.args.Composite(**{_STATE: ocp.args.StandardRestore(like), _RUN: ocp.args.JsonRestore()})
+        try:
+            restored = self._manager.restore(step, args=items)
+            run = _open(restored[_RUN], step)
+            if run["arrays"] != checksum(restored[_STATE]):
+                reason = "its arrays are not those that were saved"
+            found = Restored(restored[_STATE], run)
+        except Exception as error:  # noqa: BLE001  Orbax and TensorStore raise many kinds for a damaged folder
+            reason, self._error = _first_line(error), error
+        if _any_process(bool(reason)):
+            return None, reason or "on another host"
+        return found, ""
+
+    def _survey(self) -> dict[str, str]:
+        """Notes the scores of the steps that are there; returns those that can't be used, and what each one lacks."""
         self._policy.scores.clear()
-        for step in self._manager.all_steps():
-            with contextlib.suppress(Exception):  # whatever is wrong with it is said when it is restored
-                restored = self._manager.restore(step, args=ocp.args.Composite(**{_RUN: ocp.args.JsonRestore()}))
-                self._note_score(step, _open(restored[_RUN])["score"])
+        faults = {}
+        for folder in sorted(path for path in self._folder.iterdir() if path.name.isdecimal()):
+            missing = [mark for mark in _MARKS if not (folder / mark).is_file()]
+            try:
+                if missing:
+                    raise FileNotFoundError(f"{missing[0]} is missing")
+                step = int(folder.name)
+                items = ocp.args.Composite(**{_RUN: ocp.args.JsonRestore()})
+                self._policy.note(step, _open(self._manager.restore(step, args=items)[_RUN], step)["score"])
+            except Exception as error:  # noqa: BLE001  Orbax raises many kinds for a damaged folder
+                faults[folder.name] = _first_line(error)
+        return faults
 
-    def _put_aside(self, name: str) -> None:
-        """Moves a step's folder out of the way, beside the others."""
+    def _sweep(self) -> None:
+        """Removes what a process that died was writing or deleting, and the steps that are not kept."""
         if jax.process_index() == 0:
-            aside = _aside(self._folder)
-            aside.mkdir(exist_ok=True)
-            number = 0
-            while (target := aside / (f"{name}.{number}" if number else name)).exists():
-                number += 1
-            (self._folder / name).rename(target)
+            for path in self._folder.iterdir():
+                if path.name == _DELETED or ocp.utils.TMP_DIR_SUFFIX in path.name:
+                    shutil.rmtree(path)
+
+    def _put_aside(self, name: str) -> Path:
+        """Moves a step's folder out of the way, to a folder beside that of the checkpoints; returns where it is."""
+        aside = self._folder.with_name(f"{self._folder.name}-damaged")
+        number = 0
+        while (target := aside / (f"{name}.{number}" if number else name)).exists():
+            number += 1
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("where to put it")
+        if jax.process_index() == 0:
+            with explain_storage(aside):
+                aside.mkdir(exist_ok=True)
+                (self._folder / name).rename(target)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("put aside")
-
-
-class _NewestAndBest:
-    """Which checkpoints Orbax keeps: the newest ones and the one with the highest score, the last of equal ones.
-
-    Args:
-      newest: how many.
-
-    Attributes:
-      scores: of the steps that were validated, among those that are there.
-    """
-
-    def __init__(self, newest: int):
-        self._newest = newest
-        self.scores: dict[int, float] = {}
-
-    def best(self) -> int | None:
-        """The step with the highest score; None if none has one."""
-        return max(self.scores, key=lambda step: (self.scores[step], step), default=None)
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Orbax asks this of all steps that are there, oldest first."""
-        steps = [checkpoint.step for checkpoint in checkpoints]
-        kept = {*steps[-self._newest :], self.best()}
-        self.scores = {step: score for step, score in self.scores.items() if step in kept}
-        return [step in kept for step in steps]
-
-
-def _aside(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}-damaged")
-
-
-def _unfinished(folder: Path) -> list[str]:
-    """Step folders that have their final name but not all that a finished step has."""
-    return [path.name for path in sorted(folder.iterdir()) if re.fullmatch(r"\d+", path.name) and not _is_whole(path)]
-
-
-def _is_whole(step: Path) -> bool:
-    marks = [step / mark for mark in ("_CHECKPOINT_METADATA", "commit_success.txt")]
-    marks += [step / item / "commit_success.txt" for item in (_STATE, _RUN)]
-    return all(mark.is_file() for mark in marks)
+        return target
 
 
 def _seal(content: Mapping[str, Any]) -> dict[str, Any]:
     return {"content": dict(content), "sha256": _digest(content)}
 
 
-def _open(sealed: Mapping[str, Any]) -> dict[str, Any]:
-    if sealed["sha256"] != _digest(sealed["content"]):
+def _open(sealed: Mapping[str, Any], step: int) -> dict[str, Any]:
+    if sealed["sha256"] != _digest(sealed["content"]) or sealed["content"]["step"] != step:
         raise ValueError("its description is not what was saved")
     return dict(sealed["content"])
 
@@ -256,3 +274,10 @@ def _any_process(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+
+
+def _first_line(error: BaseException) -> str:
+    """Of what is at the bottom of it: Orbax wraps what TensorStore says into a dump of its settings."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

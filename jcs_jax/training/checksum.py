@@ -22,7 +22,8 @@ def checksum(tree: Any) -> str:
       tree: arrays of 1 to 8 bytes a value.
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    sums = jax.device_get([_sums(leaf) for _, leaf in leaves])
+    # One after the other: simulated devices wait for each other forever where several sums are on their way.
+    sums = [jax.device_get(_sums(leaf)) for _, leaf in leaves]
     lines = [
         f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape} {first:08x}{second:08x}"
         for (path, leaf), (first, second) in zip(leaves, sums, strict=True)
@@ -30,7 +31,7 @@ def checksum(tree: Any) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _sums(leaf: Shaped[Array, ...]) -> UInt32[Array, 2]:
+def _sums(leaf: Shaped[Array, " ..."]) -> UInt32[Array, " 2"]:
     sharding = leaf.sharding
     if isinstance(sharding, jax.sharding.NamedSharding):
         return _compiled(jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec()))(leaf)
@@ -42,7 +43,7 @@ def _compiled(sharding: jax.sharding.NamedSharding | None) -> Any:
     return jax.jit(_mixed_sums, out_shardings=sharding)
 
 
-def _mixed_sums(leaf: Shaped[Array, ...]) -> UInt32[Array, 2]:
+def _mixed_sums(leaf: Shaped[Array, " ..."]) -> UInt32[Array, " 2"]:
     """Two sums of the values' bits, each stirred together with its position."""
     if leaf.dtype == jnp.bool_:
         leaf = leaf.astype(jnp.uint8)
@@ -56,7 +57,7 @@ def _mixed_sums(leaf: Shaped[Array, ...]) -> UInt32[Array, 2]:
     return jnp.stack([jnp.sum(stirred), jnp.sum(_stir(stirred + position))])
 
 
-def _stir(x: UInt32[Array, ...]) -> UInt32[Array, ...]:
+def _stir(x: UInt32[Array, " ..."]) -> UInt32[Array, " ..."]:
     """Every bit of the result depends on every bit of `x`, one to one.
 
     Source: multipliers and shifts are Wellons' "lowbias32", found by searching for little bias.

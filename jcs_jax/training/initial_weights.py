@@ -54,11 +54,16 @@ def start_from(variables: Mapping[str, Any], folders: Sequence[Path]) -> tuple[d
     given: dict[tuple[str, ...], Any] = {}
     origin: dict[str, Path] = {}
     for folder in folders:
-        _, trained, _ = load_model(folder)
+        _, trained, preset = load_model(folder)
         arrays = flax.traverse_util.flatten_dict(trained)
-        if _HEAD not in _parts(wanted) and _parts(arrays) & _parts(wanted):
-            # The joint network of the release has no class head.
+        if _HEAD not in _parts(wanted):  # the joint network of the release has no class head
             arrays = {path: leaf for path, leaf in arrays.items() if path[1] != _HEAD}
+        unknown = sorted(_parts(arrays) - _parts(wanted))
+        if unknown:
+            raise InputError(
+                f"config.init_from: {folder} is a {preset.architecture}, and its {', '.join(unknown)} have no place in "
+                f"this network, which has {', '.join(sorted(_parts(wanted)))}; name another model"
+            )
         same_parts = {path: leaf for path, leaf in wanted.items() if path[1] in _parts(arrays)}
         check_shapes(folder, *map(flax.traverse_util.unflatten_dict, (same_parts, arrays)))
         twice = sorted(_parts(arrays) & origin.keys())

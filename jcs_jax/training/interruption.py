@@ -27,7 +27,11 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            for number in _SIGNALS:
+                before = signal.getsignal(number)
+                if before is not signal.SIG_IGN:  # as of a job that a script has put into the background
+                    self._before[number] = before if before is not None else signal.SIG_DFL
+                    signal.signal(number, self._note)
         return self
 
     def __exit__(

@@ -21,6 +21,7 @@ from jcs_jax.checkpoints import save_model
 from jcs_jax.data.examples import Source
 from jcs_jax.data.pipeline import TrainingBatches
 from jcs_jax.errors import InputError
+from jcs_jax.models.compilation import compiler_options
 from jcs_jax.models.presets import Preset
 from jcs_jax.training import setup
 from jcs_jax.training.board import Board
@@ -86,9 +87,11 @@ def train(
     """
     parts = _assemble(config, folder, source, validation_source)
     first = None if parts.workdir.has_checkpoints() else parts.first_state()
-    parts.workdir.claim(config)
-    checkpoints = RunCheckpoints(parts.workdir.checkpoints, keep=config.checkpoint.keep)
-    with StopRequest() as stop, contextlib.closing(checkpoints):
+    with (
+        parts.workdir.claim(config),
+        StopRequest() as stop,
+        contextlib.closing(RunCheckpoints(parts.workdir.checkpoints, keep=config.checkpoint.keep)) as checkpoints,
+    ):
         run = _Run(parts, checkpoints)
         resumed = run.start(first)
         silent = jax.process_index() != 0
@@ -155,6 +158,7 @@ def _assemble(
         accumulate=config.accumulate,
         frozen=setup.frozen_parts(config),
         layout=layout,
+        compiler_options=compiler_options(model, jax.default_backend()),
     )
     first_state = functools.partial(setup.initial_state, config, preset, model, optimizer)
     return _Parts(
@@ -184,7 +188,7 @@ class _Run:
             self.state, self._seconds_before = found.state, found.run["seconds"]
         else:
             self.state = parts.layout.place_state((first or parts.first_state())[0])
-        parts.workdir.rewind_log(self._batches.step)
+        parts.workdir.rewind_log(self._batches.step if found is not None else -1)
         return found is not None
 
     def introduce(self, random_parts: list[str], leakage: Mapping[str, int] | None) -> None:
@@ -222,7 +226,7 @@ class _Run:
                 self.board.pictures(step, self._parts.slices.draw(self.state))
             if score is not None or stopping or last or step % save_every == 0:
                 self._save(step, metrics, score)
-            elif self._checkpoints.unsaved(step) >= config.checkpoint.every:
+            if self._checkpoints.unsaved(step) >= config.checkpoint.every:
                 self._checkpoints.wait()
             if stopping and not last:
                 self._checkpoints.wait()
@@ -293,6 +297,7 @@ class _Run:
             return
         slices = self._batches.names(taken)
         file = self._parts.workdir.write(FAILED_BATCH, {"step": taken + 1, "slices": slices})
+        self._checkpoints.wait()
         if taken and self._checkpoints.unsaved(taken) > 0:
             good = self.state.replace(failed_step=jnp.full_like(self.state.failed_step, NEVER))  # type: ignore[attr-defined]
             self._checkpoints.save(taken, good, self._beside_state(taken, False))

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jcs_jax.data.examples import Source
+from jcs_jax.data.examples import ArraySource, Source
 from jcs_jax.data.inputs import framed
 from jcs_jax.data.pipeline import HostShard, evaluation_batches
 from jcs_jax.explain import INFECTED, UNINFECTED, class_activation_map
@@ -24,7 +24,7 @@ COUNT = 4
 
 
 class ExampleSlices:
-    """The first slices of a split, always the same ones; their names stay out of the pictures.
+    """Four slices spread over a split, always the same ones; their names stay out of the pictures.
 
     Args:
       preset: of the network.
@@ -34,13 +34,15 @@ class ExampleSlices:
     """
 
     def __init__(self, preset: Preset, model: nn.Module, layout: Layout, source: Source):
+        count = min(COUNT, len(source))
+        examples = [source[number * len(source) // count] for number in range(count)]
         rows = -(-COUNT // layout.devices) * layout.devices
         host = HostShard(jax.process_index(), jax.process_count())
-        batches = evaluation_batches(source, preset.preprocessing, batch_size=rows, host=host, threads=1)
-        examples, arrays = next(batches)
-        self._preset, self._batch = preset, layout.place_batch(arrays)
-        self._examples = [(*framed(example, preset.preprocessing), example.label) for example in examples[:COUNT]]
-        self._outputs = jax.jit(lambda state, batch: layout.replicate(_outputs(model, state, batch)))
+        shown = ArraySource(examples)
+        (batch,) = evaluation_batches(shown, preset.preprocessing, batch_size=rows, host=host, threads=1)
+        self._preset, self._batch = preset, layout.place_batch(batch.arrays)
+        self._examples = [(*framed(example, preset.preprocessing), example.label) for example in examples]
+        self._outputs = jax.jit(lambda state, batch: layout.replicate(_outputs(model, layout, state, batch)))
 
     def draw(self, state: TrainState) -> dict[str, Image.Image]:
         """Pictures by name: masks and activation maps, whichever the network gives."""
@@ -66,8 +68,10 @@ def _rows(outputs: dict[str, np.ndarray], name: str, count: int) -> list[np.ndar
     return list(outputs[name][:count]) if name in outputs else None
 
 
-def _outputs(model: nn.Module, state: TrainState, batch: dict[str, jax.Array]) -> dict[str, Any]:
+def _outputs(model: nn.Module, layout: Layout, state: TrainState, batch: dict[str, jax.Array]) -> dict[str, Any]:
     variables = state.inference_variables()
+    if layout.shards_state:
+        variables = layout.replicate(variables)
     output = cast(ModelOutput, model.apply(variables, **network_arguments(batch), train=False))
     values: dict[str, Any] = {"lesions": lesion_probability(output), "infection": infection_probability(output)}
     if output.class_logits is not None:

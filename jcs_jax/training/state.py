@@ -37,7 +37,7 @@ class TrainState:
     batch_stats: Any
     opt_state: Any
     ema_params: Any
-    rng: UInt32[Array, 2]
+    rng: UInt32[Array, " 2"]
     failed_step: Int[Array, ""]
 
     def inference_variables(self) -> dict[str, Any]:

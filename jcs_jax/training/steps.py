@@ -30,6 +30,7 @@ def make_train_step(
     accumulate: int = 1,
     frozen: Collection[str] = (),
     layout: Layout | None = None,
+    compiler_options: Mapping[str, str] | None = None,
 ) -> TrainStep:
     """Builds the jitted step.
 
@@ -42,6 +43,7 @@ def make_train_step(
         of the whole batch; live batch norms see one part at a time.
       frozen: top-level names of the parameters whose gradient is not computed and whose statistics stay.
       layout: the devices that share the work, over which state and batches have been placed; None for one device.
+      compiler_options: for `jax.jit`; those of `jcs_jax.models.compilation` make `remat` take effect.
 
     Returns:
       `step(state, batch) -> (state, metrics)`; the given state's buffers are donated. Metrics are scalars on
@@ -72,7 +74,7 @@ def make_train_step(
             kept, metrics = layout.constrain_state(kept), layout.replicate(metrics)
         return kept, metrics
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, compiler_options=dict(compiler_options or {}))
 
 
 def _gradient_function(

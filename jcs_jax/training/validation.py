@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import flax.linen as nn
@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from jcs_jax.data.examples import Source
+from jcs_jax.data.examples import SliceRecord, Source
+from jcs_jax.data.inputs import network_example
 from jcs_jax.data.pipeline import HostShard, evaluation_batches
+from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
 from jcs_jax.metrics import ScoreRanks
 from jcs_jax.models.inputs import network_arguments
@@ -71,8 +73,10 @@ class Validation:
         }
 
     def score(self, values: dict[str, float]) -> float:
-        """The number to choose by, higher is better."""
+        """The number to choose by, higher is better; minus infinity for one that is not a number."""
         value = values[self.metric]
+        if math.isnan(value):
+            return -math.inf
         return -value if self.metric == "loss" else value
 
     def _batches(self, state: TrainState) -> Iterator[dict[str, Any]]:
@@ -128,16 +132,21 @@ def _dice(rows: dict[str, np.ndarray]) -> dict[str, float]:
 def _auc(rows: dict[str, np.ndarray]) -> dict[str, float]:
     if "label" not in rows:
         return {}
-    auc = ScoreRanks.from_scores(rows["infection"], rows["label"].astype(int)).auc().value
-    return {} if math.isnan(auc) else {"auc": auc}
+    labels = rows["label"].astype(int)
+    if not {0, 1} <= set(labels.tolist()):
+        return {}
+    if np.isnan(rows["infection"][labels >= 0]).any():
+        return {"auc": math.nan}
+    return {"auc": ScoreRanks.from_scores(rows["infection"], labels).auc().value}
 
 
 def _chosen(metric: str, preset: Preset, source: Source) -> str:
     """The metric that is meant, after checking that it will be defined."""
     records = list(source.records())
-    segments = preset.architecture != "classifier"
+    if not records:
+        raise InputError("config.validation.split: holds no slice; choose a wider range")
     possible = {
-        "dice": segments and any(record.lesion_area > 0 for record in records),
+        "dice": preset.architecture != "classifier" and _has_opacities(preset, source, records),
         "auc": _classifies(preset) and {0, 1} <= {record.label for record in records},
         "loss": True,
     }
@@ -150,6 +159,17 @@ def _chosen(metric: str, preset: Preset, source: Source) -> str:
             f"defined are {defined}"
         )
     return metric
+
+
+def _has_opacities(preset: Preset, source: Source, records: Sequence[SliceRecord]) -> bool:
+    """Whether a mask has any in the network's frame; a record may tell of one too small, or of one never drawn."""
+    draws_nothing, none = np.random.default_rng(0), AUGMENTATIONS["none"]
+    told = (index for index, record in enumerate(records) if record.lesion_area > 0)
+    examples = (
+        network_example(source[index], preset.preprocessing, none, draws_nothing, preset.stage_features)
+        for index in told
+    )
+    return any(bool(example["mask"].any()) for example in examples)
 
 
 def _classifies(preset: Preset) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,8 @@ from typing import Any
 
 import ml_collections
 
-from jcs_jax.errors import InputError
-from jcs_jax.files import require_folder, write_atomically
+from jcs_jax.errors import InputError, causes
+from jcs_jax.files import remove_leftovers, require_folder, write_atomically
 from jcs_jax.training.config import flatten
 
 CONFIG, LOG, FINISHED, CHECKPOINTS = "config.json", "metrics.jsonl", "finished.json", "checkpoints"
@@ -35,8 +36,9 @@ def explain_storage(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        said = " ".join(str(one).lower() for one in causes(error))
         for number in (*_FULL, *_CLOSED):
-            if os.strerror(number).lower() in str(error).lower():
+            if os.strerror(number).lower() in said:
                 cure = (
                     "make room and run the same command again: it goes on from the last saved step"
                     if number in _FULL
@@ -106,13 +108,25 @@ class Workdir:
                 f"{self.folder}: holds a run of another config: {shown}{more}; name another --workdir or undo that"
             )
 
-    def claim(self, config: ml_collections.ConfigDict) -> None:
-        """Makes the folder and writes down the config.
+    @contextlib.contextmanager
+    def claim(self, config: ml_collections.ConfigDict) -> Iterator[None]:
+        """Makes the folder, writes down the config, and keeps other runs out until the block or the process ends.
+
+        What a process that died was about to write there is removed.
 
         Raises:
-          InputError: it can't be written.
+          InputError: it can't be written, or another process is at this run.
         """
-        self.write(CONFIG, _plain(config))
+        if not self._writes:
+            yield
+            return
+        with explain_storage(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with _locked(self.folder):
+            with explain_storage(self.folder):
+                remove_leftovers(self.folder)
+            self.write(CONFIG, _plain(config))
+            yield
 
     def rewind_log(self, step: int) -> None:
         """Drops what was logged after a step: the run goes on from there and will log it again."""
@@ -143,6 +157,21 @@ class Workdir:
             raise InputError(f"{file}: can't be read; delete it to run the end again") from error
 
 
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the only lock on a folder; it goes with the process, however that ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(f"{folder}: another process is at this run; wait or name another --workdir") from error
+        yield
+    finally:
+        os.close(handle)
+
+
 def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """The config as JSON knows it: tuples are lists."""
     return json.loads(config.to_json_best_effort())
@@ -151,6 +180,6 @@ def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def _logged_step(line: str) -> float:
     """The step of a line of the log; infinite for a line that was cut off."""
     try:
-        return json.loads(line)["step"] if line.endswith("\n") else float("inf")
+        return float(json.loads(line)["step"]) if line.endswith("\n") else float("inf")
     except (ValueError, KeyError, TypeError):
         return float("inf")

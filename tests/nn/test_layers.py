@@ -1,12 +1,13 @@
 """Norms, convolutions, attention and resizing, one fact at a time."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
 
-from jcs_jax.nn.layers import Conv, ConvNormAct, Norm, SqueezeExcite, Style, max_pool_2x2, resize_bilinear
+from jcs_jax.nn.layers import Conv, ConvNormAct, Norm, SqueezeExcite, Style, max_pool, resize_bilinear
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(3.0, 2.0, (4, 5, 6, 8)).astype(np.float32)
@@ -181,4 +182,30 @@ def test_resizing_takes_no_average_when_shrinking():
 
 def test_max_pool_drops_an_odd_last_row_and_column():
     x = jnp.arange(15.0).reshape(1, 3, 5, 1)
-    np.testing.assert_array_equal(max_pool_2x2(x)[0, ..., 0], [[6, 8]])
+    np.testing.assert_array_equal(max_pool(x)[0, ..., 0], [[6, 8]])
+
+
+@pytest.mark.parametrize(("window", "padding"), [(2, 0), (3, 1)])
+@pytest.mark.parametrize("size", [(8, 6), (7, 5), (2, 3)])
+def test_max_pool_and_its_gradient_equal_flaxs_where_pixels_are_equal_too(window, padding, size):
+    x = jnp.asarray(np.maximum(RNG.integers(-3, 3, (2, *size, 4)), 0).astype(np.float32))
+
+    def flaxs(x):
+        return nn.max_pool(x, (window, window), strides=(2, 2), padding=[(padding, padding)] * 2)
+
+    expected, expected_gradient = jax.vjp(flaxs, x)
+    out, gradient = jax.vjp(lambda x: max_pool(x, window, padding=padding), x)
+    np.testing.assert_array_equal(out, expected)
+    cotangent = RNG.normal(size=out.shape).astype(np.float32)
+    np.testing.assert_allclose(gradient(cotangent)[0], expected_gradient(cotangent)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_max_pool_hides_no_nan(place):
+    x = jnp.ones((1, 2, 2, 1)).at[0, place[0], place[1], 0].set(jnp.nan)
+    assert jnp.isnan(max_pool(x)).all()
+
+
+@pytest.mark.parametrize("size", [(1, 4), (4, 1), (0, 2)])
+def test_max_pool_of_less_than_a_window_is_empty(size):
+    assert max_pool(jnp.ones((1, *size, 3))).size == 0
