@@ -57,10 +57,13 @@ class RunCheckpoints:
     def __init__(self, folder: Path, *, keep: int):
         self._folder = folder.absolute()
         self._written = self._started = 0  # steps
-        self._error: Exception | None = None  # the last one of Orbax
+        self._error: Exception | None = None  # of a save
         self._policy = NewestAndBest(keep)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._policy, todelete_subdir=_DELETED, enable_async_checkpointing=True
+            preservation_policy=self._policy,
+            todelete_subdir=_DELETED,
+            # Made in the background, a folder that can't be made keeps Orbax's threads waiting for it for minutes.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         with contextlib.ExitStack() as stack:
             stack.enter_context(quiet_orbax())
@@ -210,7 +213,8 @@ class RunCheckpoints:
                 reason = "its arrays are not those that were saved"
             found = Restored(restored[_STATE], run)
         except Exception as error:  # noqa: BLE001  Orbax and TensorStore raise many kinds for a damaged folder
-            reason, self._error = _first_line(error), error
+            reason = _first_line(error)
+            end_orbax(error)
         if _any_process(bool(reason)):
             return None, reason or "on another host"
         return found, ""

@@ -16,6 +16,7 @@ from typing import Any
 from jcs_jax.errors import causes
 
 _PATIENCE = 60.0  # seconds a thread
+_OF_LOOPS = ("Event loop is closed", "was never awaited")
 
 
 @contextlib.contextmanager
@@ -69,7 +70,7 @@ def _is_noise(error: BaseException | None) -> bool:
     """Whether an error that nobody caught comes from Orbax or from a loop that it has closed."""
     if error is None:
         return False
-    if isinstance(error, RuntimeError) and str(error) == "Event loop is closed":
+    if isinstance(error, RuntimeError | RuntimeWarning) and str(error).endswith(_OF_LOOPS):
         return True
     return any(_in_orbax(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 

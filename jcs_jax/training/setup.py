@@ -181,7 +181,13 @@ def check_learnable(config: ml_collections.ConfigDict, preset: Preset, source: S
     masks, labels = (any(known) for known in zip(*((r.lesion_area >= 0, r.label >= 0) for r in records), strict=True))
     segments = preset.architecture != "classifier"
     every_mask = all(record.lesion_area >= 0 for record in records)
-    if segments and config.loss.segmentation == "reference" and masks and not every_mask:
+    whole_batch = segments and config.loss.segmentation == "reference"
+    if whole_batch and config.accumulate > 1:
+        raise InputError(
+            "config.loss.segmentation=reference takes Dice over the whole batch, which can't be computed in parts; "
+            "choose per_image or config.accumulate=1"
+        )
+    if whole_batch and masks and not every_mask:
         raise InputError(
             "config.loss.segmentation=reference takes Dice over the whole batch, in which a slice without a mask would "
             "count as empty; choose per_image or data with masks only"

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import tiny
@@ -22,7 +24,7 @@ import tiny
 from jcs_jax.checkpoints import load_model
 from jcs_jax.commands import evaluate, train
 from jcs_jax.data.examples import ArraySource, Example
-from jcs_jax.training import data, distributed, loop
+from jcs_jax.training import data, distributed, loop, setup
 from jcs_jax.training.config import default_config
 
 STEPS, HALF = 6, 3
@@ -67,7 +69,22 @@ class StopAtHalf:
         return step == HALF
 
 
-def built_once(make: Callable[..., Any]) -> Callable[..., Any]:
+def quicken(replace: Callable[[Any, str, Any], None]) -> None:
+    """Lets the runs of a process compile what they have in common once, and start without compiling.
+
+    Args:
+      replace: as `setattr`.
+    """
+
+    def initial_variables(model: nn.Module, *, seed: int, input_size: tuple[int, int]) -> dict[str, Any]:
+        return tiny.random_variables(model, jnp.zeros((1, *input_size, 3)), seed=seed)
+
+    replace(setup, "initial_variables", initial_variables)
+    for name in ("make_train_step", "Validation"):
+        replace(loop, name, _made_once(getattr(loop, name)))
+
+
+def _made_once(make: Callable[..., Any]) -> Callable[..., Any]:
     """Gives what `make` made at first again, to runs that would make the same."""
     made: list[Any] = []
 
@@ -87,7 +104,8 @@ def _main(port: str, process: int, folder: Path) -> None:
     def measure(*, checkpoint: Path, **_: Any) -> None:
         measured.append(float(sum(abs(leaf).sum() for leaf in jax.tree.leaves(load_model(checkpoint)[1]))))
 
-    loop.make_train_step, evaluate.measure = built_once(loop.make_train_step), measure
+    quicken(setattr)
+    evaluate.measure = measure
     data.open_data = lambda _: data.RunData(source(), source(1, 5), None, [])
     loop.StopRequest = StopAtHalf
     stopped = take_steps(options, folder / STOPPED_BY_TWO)

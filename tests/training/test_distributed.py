@@ -203,7 +203,7 @@ def runs(tmp_path_factory):
     """One device: the whole run, and one stopped after step 3. Two processes: the other half of it, and vice versa."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loop, "make_train_step", shared_run.built_once(loop.make_train_step))
+        shared_run.quicken(patched.setattr)
         shared_run.take_steps(shared_run.config(), folder / "whole")
         with pytest.MonkeyPatch.context() as stopping:
             stopping.setattr(loop, "StopRequest", shared_run.StopAtHalf)

@@ -1,0 +1,180 @@
+"""From a config to the parts of a run."""
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+import tiny
+
+from jcs_jax.data.examples import ArraySource, Example
+from jcs_jax.errors import InputError
+from jcs_jax.models.presets import build
+from jcs_jax.training import setup
+from jcs_jax.training.config import default_config, use_recipe
+
+SIDE = 32
+
+
+def _config(architecture: str = "classifier", **changes) -> ml_collections.ConfigDict:
+    config = default_config()
+    config.model.name = f"{architecture}_tiny"
+    config.model.options = {**tiny.OPTIONS[architecture], "norm": "batch"}
+    config.model.input_size = SIDE
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def _source(labels, masks=None) -> ArraySource:
+    image, mask = np.zeros((8, 8), np.float32), np.ones((8, 8), np.uint8)
+    known = masks or [False] * len(labels)
+    return ArraySource(
+        [
+            Example(image, mask=mask if drawn else None, label=label, name=str(index))
+            for index, (label, drawn) in enumerate(zip(labels, known, strict=True))
+        ]
+    )
+
+
+class TestObjective:
+    def test_it_is_the_configs_loss(self):
+        changes = {"loss.segmentation_weight": 0.5, "loss.label_smoothing": 0.1, "loss.map_weight": 2.0}
+        objective = setup.objective_of(_config(**changes), _source([0, 1]))
+        assert (objective.segmentation_weight, objective.label_smoothing, objective.map_weight) == (0.5, 0.1, 2.0)
+        assert tuple(objective.class_weights) == (1.0, 1.0)
+
+    def test_balanced_classes_weigh_the_same_in_sum(self):
+        # Of 4 slices with a label 3 are uninfected: 4 / (2 * 3) and 4 / (2 * 1), times what is given.
+        source = _source([0, 0, 1, 0, -1])
+        plain = setup.objective_of(_config(**{"loss.balance_classes": True}), source)
+        assert plain.class_weights == pytest.approx((2 / 3, 2.0))
+        given = _config(**{"loss.balance_classes": True, "loss.class_weights": (1.5, 0.5)})
+        assert setup.objective_of(given, source).class_weights == pytest.approx((1.0, 1.0))
+
+    @pytest.mark.parametrize(("labels", "said"), [([0, 0, -1], "2 uninfected and 0 infected"), ([-1], "0 .* and 0 ")])
+    def test_classes_that_are_not_both_there_cannot_be_balanced(self, labels, said):
+        with pytest.raises(InputError, match=f"balance_classes: the training data have {said}"):
+            setup.objective_of(_config(**{"loss.balance_classes": True}), _source(labels))
+
+
+class TestNetwork:
+    @pytest.mark.parametrize(("dtype", "expected"), [("float32", None), ("auto", None), ("bfloat16", jnp.bfloat16)])
+    def test_its_precision_is_the_configs_and_auto_is_float32_on_a_cpu(self, dtype, expected):
+        config = _config(dtype=dtype)
+        network = setup.network_of(config, setup.preset_of(config))
+        assert network.style.dtype == expected
+        assert network.style.param_dtype == jnp.float32
+
+    def test_auto_is_bfloat16_on_an_accelerator(self, monkeypatch):
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        config = _config()
+        assert setup.network_of(config, setup.preset_of(config)).style.dtype == jnp.bfloat16
+
+    def test_rematerialisation_is_the_configs_and_no_preset_tells_of_it(self):
+        config = _config(remat=True, dtype="bfloat16")
+        preset = setup.preset_of(config)
+        assert setup.network_of(config, preset).style.remat
+        assert build(preset).style == setup.network_of(_config(), preset).style
+        assert not preset.options.keys() & {"remat", "dtype"}
+
+
+class TestState:
+    @pytest.mark.parametrize(
+        ("architecture", "recipe", "average"),
+        [("classifier", "modern", True), ("joint", "modern", False), ("segmenter", "reference", False)],
+    )
+    def test_the_shapes_told_are_those_of_the_first_state(self, monkeypatch, architecture, recipe, average):
+        def initial_variables(model, *, seed, input_size):  # compiles nothing
+            return tiny.random_variables(model, jnp.zeros((1, *input_size, 3)), seed=seed)
+
+        monkeypatch.setattr(setup, "initial_variables", initial_variables)
+        config = _config(architecture)
+        use_recipe(config, recipe)
+        config.optimizer.ema_decay = 0.9 if average else 0.0
+        config.optimizer.learning_rate_factors = {"res2net" if architecture == "classifier" else "heads": 0.5}
+        preset = setup.preset_of(config)
+        parts = setup.network_of(config, preset), setup.create_optimizer(config, setup.create_schedule(config, 5))
+        told = setup.state_shapes(config, preset, *parts)
+        state, random_parts = setup.initial_state(config, preset, *parts)
+        assert jax.tree.structure(told) == jax.tree.structure(state)
+        jax.tree.map(_compare, told, state)
+        assert (state.ema_params is not None) == average
+        assert random_parts == sorted(state.params)
+
+    def test_an_unknown_part_is_refused_and_those_there_are_are_named(self):
+        config = _config(**{"optimizer.learning_rate_factors": {"neck": 0.5}})
+        preset = setup.preset_of(config)
+        parts = setup.network_of(config, preset), setup.create_optimizer(config, setup.create_schedule(config, 5))
+        with pytest.raises(InputError, match="classifier_tiny has no part neck; it has class_head, res2net"):
+            setup.state_shapes(config, preset, *parts)
+
+    def test_a_part_whose_learning_rate_is_0_is_frozen(self):
+        factors = {"vgg": 0.0, "res2net": 0.1, "decoder": 0}
+        config = _config("joint", **{"optimizer.learning_rate_factors": factors})
+        assert sorted(setup.frozen_parts(config)) == ["decoder", "vgg"]
+
+
+def _compare(told, array) -> None:
+    assert (told.shape, told.dtype) == (array.shape, array.dtype)
+
+
+LEARNABLE = {
+    "classifier": {"labels": True, "masks": False, "both": True, "neither": False},
+    "segmenter": {"labels": False, "masks": True, "both": True, "neither": False},
+    "joint": {"labels": False, "masks": True, "both": True, "neither": False},
+}
+SOURCES = {
+    "labels": _source([0, -1]),
+    "masks": _source([-1, -1], [True, False]),
+    "both": _source([1, -1], [False, True]),
+    "neither": _source([-1, -1]),
+}
+
+
+@pytest.mark.parametrize("known", SOURCES)
+@pytest.mark.parametrize("architecture", LEARNABLE)
+def test_data_from_which_nothing_could_be_learnt_are_refused(architecture, known):
+    preset = tiny.preset(architecture)
+    if LEARNABLE[architecture][known]:
+        setup.check_learnable(_config(), preset, SOURCES[known])
+        return
+    missing = "label" if architecture == "classifier" else "mask"
+    with pytest.raises(InputError, match=f"{architecture}_tiny: no slice has a {missing} to learn from"):
+        setup.check_learnable(_config(), preset, SOURCES[known])
+
+
+@pytest.mark.parametrize("architecture", ["segmenter", "joint"])
+def test_dice_over_the_whole_batch_needs_a_mask_for_every_slice(architecture):
+    config, preset = _config(**{"loss.segmentation": "reference"}), tiny.preset(architecture)
+    setup.check_learnable(config, preset, _source([0, 1], [True, True]))
+    with pytest.raises(InputError, match=r"segmentation=reference takes Dice over the whole batch.*choose per_image"):
+        setup.check_learnable(config, preset, SOURCES["both"])
+
+
+def test_dice_over_the_whole_batch_cannot_be_computed_in_parts():
+    config, source = _config(**{"loss.segmentation": "reference", "accumulate": 2}), _source([0, 1], [True, True])
+    setup.check_learnable(config, tiny.preset("classifier"), source)
+    with pytest.raises(InputError, match=r"can't be computed in parts; choose per_image or config.accumulate=1"):
+        setup.check_learnable(config, tiny.preset("segmenter"), source)
+
+
+def test_a_process_reads_its_rows_of_each_batch(monkeypatch):
+    config = _config(**{"data.augment": "none", "steps": 2, "batch_size": 4})
+    source, preset = _source([0, 1, 0, 1, 1]), setup.preset_of(config)
+    whole = [batch["label"] for batch in setup.training_batches(config, preset, source)]
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    halves = []
+    for process in (0, 1):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        halves.append([batch["label"] for batch in setup.training_batches(config, preset, source)])
+    np.testing.assert_array_equal(np.concatenate(halves, axis=1), whole)
+
+
+def test_the_schedule_is_that_of_the_optimiser_by_name():
+    config = _config(**{"steps": 100, "optimizer.learning_rate": 1.0, "optimizer.warmup_steps": 10})
+    modern = setup.create_schedule(config, steps_per_epoch=1)
+    assert [float(modern(step)) for step in (0, 10, 100)] == pytest.approx([0.0, 1.0, 0.01])  # of the peak
+    config.optimizer.name = "reference"
+    reference = setup.create_schedule(config, steps_per_epoch=1)
+    # 0.1 + 0.9 / 200 in the first epoch, which is one step here; then (1 - step / 100)^0.9.
+    assert [float(reference(step)) for step in (0, 50)] == pytest.approx([0.1045, 0.5**0.9])
