@@ -161,7 +161,7 @@ class Run:
     def result(self) -> dict[str, Any]:
         """What must be the same in all runs, of a finished one."""
         return {
-            "steps kept": [step.name for step in self.steps()],
+            "last step": self.steps()[-1].name,
             "state": read(self.steps()[-1] / "state"),
             "model": read(self.folder / "model/variables"),
             "metrics": self.lines(),

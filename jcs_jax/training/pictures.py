@@ -51,7 +51,7 @@ class ExampleSlices:
         captions = []
         for row, (_, _, label) in enumerate(self._examples):
             known = {0: ", labelled uninfected", 1: ", labelled infected"}.get(label, "")
-            said = f", infected with {outputs['infection'][row]:.2f}" if "infection" in outputs else ""
+            said = f", probability of infection {outputs['infection'][row]:.2f}" if "infection" in outputs else ""
             captions.append(f"slice {row}{known}{said}")
         return example_pictures(
             [intensity for intensity, _, _ in self._examples],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -109,9 +110,12 @@ def make_layout(data: int, fsdp: int) -> Layout:
       The layout; devices of one process are neighbours, so that it reads consecutive rows of a batch.
 
     Raises:
-      InputError: the mesh does not have as many places as there are devices.
+      InputError: the mesh does not have as many places as there are devices, or not every process has as many.
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    held = collections.Counter(device.process_index for device in devices).values()
+    if min(held) != max(held):
+        raise InputError(f"one process has {min(held)} devices and another {max(held)}; give every process as many")
     if data == -1 and len(devices) % fsdp == 0:
         data = len(devices) // fsdp
     if data * fsdp != len(devices):

@@ -75,7 +75,8 @@ def test_captions_tell_label_and_probability_and_nobodys_name(drawn):
     probabilities = [stub_network.probability(image) for image in drawn["slices"]]
     kinds = [", labelled uninfected", ", labelled infected", "", ", labelled uninfected"]
     assert drawn["captions"] == [
-        f"slice {row}{kinds[row]}, infected with {probability:.2f}" for row, probability in enumerate(probabilities)
+        f"slice {row}{kinds[row]}, probability of infection {probability:.2f}"
+        for row, probability in enumerate(probabilities)
     ]
 
 

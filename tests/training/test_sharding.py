@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -120,6 +121,13 @@ def test_one_device_is_a_mesh_of_one():
     check_divisible(3, 3, layout)
     with pytest.raises(InputError, match=r"config.mesh.fsdp=2 does not fit the 1 devices"):
         make_layout(-1, 2)
+
+
+def test_processes_with_unequal_numbers_of_devices_are_refused(monkeypatch):
+    devices = [SimpleNamespace(process_index=process, id=number) for number, process in enumerate([0, 0, 0, 1])]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    with pytest.raises(InputError, match="one process has 1 devices and another 3; give every process as many"):
+        make_layout(-1, 1)
 
 
 @pytest.mark.slow
