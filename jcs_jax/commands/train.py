@@ -29,7 +29,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("workdir", None, "Folder for this run's files.", flag_values=values)
     flags.DEFINE_bool("allow_leakage", False, "Train although two of the splits share something.", flag_values=values)
     flags.DEFINE_string("coordinator", "", "host:port of process 0, where no cluster tells it.", flag_values=values)
-    flags.DEFINE_integer("num_processes", 0, "Processes of the run.", lower_bound=0, flag_values=values)
+    flags.DEFINE_integer("num_processes", 0, "Processes of the run; 1: this alone.", lower_bound=0, flag_values=values)
     flags.DEFINE_integer("process_id", -1, "This process's number, from 0.", lower_bound=-1, flag_values=values)
 
 

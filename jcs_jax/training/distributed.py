@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
 from jcs_jax.errors import InputError
 
 TIMEOUT = 300  # seconds to wait for the others
+SHUTDOWN_TIMEOUT = 60  # seconds that one that ends, well or with an error, waits for the others to end too
 _FLAGS = "--coordinator, --num_processes and --process_id"
 _ALONE = "or --num_processes=1 to train in this process alone"
 _OPEN_MPI, _SLURM, _TPU, _KUBERNETES = "Open MPI", "SLURM", "TPU pod", "Kubernetes"
@@ -73,15 +75,17 @@ def join_processes(coordinator: str, num_processes: int, process_id: int, *, tim
 
 
 def leave_processes() -> None:
-    """Parts from the other processes of the run, at whose end all of them call it; alone, each does as it likes.
+    """Parts from the other processes of the run, when all of them call it; from then on each does as it likes.
 
-    Left together until they exit, one that works on for five minutes would be taken for dead by those that wait for
-    it there, and stopped. SIGTERM, which JAX's service had kept to itself, ends a process again.
+    Processes that merely exit wait for each other a minute, and those that wait longer are stopped. SIGTERM, which
+    JAX's service had kept to itself, ends a process again.
     """
-    if jax.distributed.is_initialized():
-        jax.distributed.shutdown()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if not jax.distributed.is_initialized():
+        return
+    multihost_utils.sync_global_devices("end of the run")
+    jax.distributed.shutdown()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _check_flags(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -106,7 +110,9 @@ def _initialize(name: str, options: Mapping[str, Any], timeout: int) -> None:
 
     def join() -> None:
         try:
-            jax.distributed.initialize(**options, initialization_timeout=timeout + 60)
+            jax.distributed.initialize(
+                **options, initialization_timeout=timeout + 60, shutdown_timeout_seconds=SHUTDOWN_TIMEOUT
+            )
         except Exception as error:  # noqa: BLE001  asking a cluster raises what its client libraries raise
             failed.append(error)
 

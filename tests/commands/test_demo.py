@@ -38,7 +38,8 @@ def test_it_ends_well_and_leaves_data_model_measurement_and_diagnosis(demo):
     code, output = demo
     assert code == 0
     assert {path.name for path in output.iterdir()} == {"data", "training", "evaluation", "slices", "diagnosis"}
-    assert {path.name for path in (output / "training").iterdir()} == {"config.json", "metrics.jsonl", "model"}
+    written = {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "model", "finished.json"}
+    assert {path.name for path in (output / "training").iterdir()} == written
     assert len((output / "training/metrics.jsonl").read_text().splitlines()) == 1
     assert {path.name for path in (output / "evaluation").iterdir()} == {"metrics.json", "cases.csv"}
 

@@ -110,7 +110,7 @@ def test_in_a_cluster_jax_is_asked_for_everything(asked, monkeypatch):
     _only(SRUN, monkeypatch)
     join_processes("", 0, -1)
     (call,) = asked
-    assert call.keys() == {"initialization_timeout"}
+    assert call.keys() == {"initialization_timeout", "shutdown_timeout_seconds"}
 
 
 def test_flags_in_a_step_of_slurm_leave_the_choice_of_gpus_to_it(asked, monkeypatch):

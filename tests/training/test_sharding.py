@@ -131,15 +131,20 @@ def test_processes_with_unequal_numbers_of_devices_are_refused(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["classifier_tiny", "segmenter_tiny", "joint_tiny"])
-def test_twenty_steps_are_those_of_one_device_on_eight_and_on_two_processes(name):
-    # The release's learning rate; what a larger one does is told in benchmarks/topology.py.
-    done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks/topology.py", f"--name={name}"], capture_output=True, text=True, check=True
-    )
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    measured = {line["topology"]: line for line in lines if "perturbed" not in line["topology"]}
+@pytest.mark.parametrize(
+    ("flags", "loss", "parameters"),
+    [
+        (["--name=classifier_tiny"], 1e-5, 1e-4),  # the release's learning rate
+        (["--name=segmenter_tiny", "--learning_rate=1e-3", "--float64"], 1e-9, 1e-9),
+    ],
+)
+def test_twenty_steps_are_those_of_one_device_on_eight_and_on_two_processes(flags, loss, parameters):
+    # What a larger learning rate makes of float32's rounding is told in benchmarks/topology.py.
+    command = [sys.executable, ROOT / "benchmarks/topology.py", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    measured = [line for line in lines if "perturbed" not in line["topology"]]
     assert len(measured) == 3
-    for line in measured.values():
-        assert line["loss"] < 1e-5
-        assert line["parameters"] < 1e-4
+    for line in measured:
+        assert line["loss"] < loss
+        assert line["parameters"] < parameters
