@@ -2,7 +2,7 @@
 
 Run from the project's folder:
 
-    .venv/bin/python benchmarks/topology.py [--name=classifier_tiny] [--learning_rate=1e-4] [--float64]
+    .venv/bin/python benchmarks/topology.py [--name=classifier_tiny] [--learning_rate=R] [--float64] [--fixed_parts=8]
 
 Every topology trains the same network on the same slices in processes of its own, through `jcs_jax.training.loop`:
 devices are simulated on the CPU, and the two processes meet on localhost. One line of JSON per topology: the largest
@@ -13,7 +13,7 @@ own shards.
 Beside them stands what one device makes of a perturbation of its initial weights by a quarter of the precision: no
 order of summation can be asked to deviate less. At a learning rate at which that alone passes 1e-5, training is
 chaotic in float32, and --float64 shows whether the topologies compute the same thing: the deviations must shrink by
-the ratio of the precisions.
+the ratio of the precisions. With --fixed_parts=8 every topology must have the bits of one device: 0.0 at any rate.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=64, help="side of the network's input")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--accumulate", type=int, default=1)
+    parser.add_argument("--fixed_parts", type=int, default=0)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--learning_rate", type=float, default=2.5e-5)
     parser.add_argument("--norm", default="", help="of the network instead of the preset's")
@@ -168,7 +169,8 @@ def _train_one(options: argparse.Namespace) -> None:
 def _config(options: argparse.Namespace) -> ml_collections.ConfigDict:
     """Of the run; weights that are to be perturbed are written to a model folder that it starts from."""
     config = default_config()
-    config.steps, config.batch_size, config.accumulate = options.steps, options.batch_size, options.accumulate
+    config.steps, config.batch_size = options.steps, options.batch_size
+    config.accumulate, config.fixed_parts = options.accumulate, options.fixed_parts
     config.log_every, config.tensorboard, config.checkpoint.every = 1, False, 2 * options.steps
     config.model.name, config.model.input_size = options.name, options.size
     if options.norm:
@@ -203,6 +205,7 @@ def _report(
     names = [name for name in expected if name not in ("losses", "bytes")]
     line = {
         **{"name": options.name, "learning_rate": options.learning_rate, "float64": options.float64},
+        "fixed_parts": options.fixed_parts,
         **{"steps": len(losses), "topology": str(topology)},
         "loss": float(np.max(np.abs(others - losses) / np.abs(losses))),
         "parameters": max(float(np.abs(found[name] - expected[name]).max()) for name in names),

@@ -142,7 +142,7 @@ def _check_run(config: ml_collections.ConfigDict, preset: Preset, sources: Mappi
     """Devices and validation, as far as this machine can tell."""
     try:
         layout = make_layout(config.mesh.data, config.mesh.fsdp)
-        check_divisible(config.batch_size, config.accumulate, layout)
+        check_divisible(config.batch_size, config.accumulate, layout, fixed_parts=config.fixed_parts)
     except InputError as error:
         return [_from_error("devices", error, severity="warning")]
     if VALIDATION not in sources:

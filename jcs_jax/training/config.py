@@ -20,6 +20,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.steps = 1000
     config.batch_size = 8  # on all devices together
     config.accumulate = 1  # parts that a batch is computed in, one after the other
+    config.fixed_parts = 0  # parts, a power of two, that a batch has on any devices, for the same bits on all; 0: none
     config.log_every = 20  # steps
     config.init_from = ""  # model folders or finished runs to start from, joined by commas; empty: random weights
     config.dtype = "auto"  # of activations: float32, bfloat16, or auto: bfloat16 on GPUs and TPUs
@@ -140,6 +141,7 @@ _LEAST: dict[str, float] = {
     "steps": 1,
     "batch_size": 1,
     "accumulate": 1,
+    "fixed_parts": 0,
     "log_every": 1,
     "pictures_every": 0,
     "seed": 0,

@@ -134,7 +134,7 @@ def _assemble(
     workdir = Workdir(folder, writes=jax.process_index() == 0)
     workdir.check(config)
     layout = make_layout(config.mesh.data, config.mesh.fsdp)
-    check_divisible(config.batch_size, config.accumulate, layout)
+    check_divisible(config.batch_size, config.accumulate, layout, fixed_parts=config.fixed_parts)
     preset = setup.preset_of(config)
     batches = setup.training_batches(config, preset, source)
     schedule = setup.create_schedule(config, steps_per_epoch=max(1, len(source) // config.batch_size))
@@ -156,9 +156,10 @@ def _assemble(
         objective,
         ema_decay=config.optimizer.ema_decay,
         accumulate=config.accumulate,
+        fixed_parts=config.fixed_parts,
         frozen=setup.frozen_parts(config),
         layout=layout,
-        compiler_options=compiler_options(model, jax.default_backend()),
+        compiler_options=compiler_options(model, jax.default_backend(), fixed_parts=config.fixed_parts > 0),
     )
     first_state = functools.partial(setup.initial_state, config, preset, model, optimizer)
     return _Parts(

@@ -73,7 +73,9 @@ def modern_optimizer(
     *,
     factors: Mapping[str, float] | None = None,
 ) -> optax.GradientTransformation:
-    """AdamW behind a clip of the gradient's global norm; decay on kernels only, not on biases or norms.
+    """AdamW behind a clip of the gradient's norm; decay on kernels only, not on biases or norms.
+
+    Its `update` takes the norm as `gradient_norm`, which a step has measured before the gradient is shared out.
 
     Args:
       schedule: the learning rate of a step.
@@ -86,7 +88,19 @@ def modern_optimizer(
         return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
 
     adam = by_part(optax.adamw(schedule, eps=MODERN_EPSILON, weight_decay=weight_decay, mask=is_kernel), factors or {})
-    return optax.chain(optax.clip_by_global_norm(clip_norm), adam) if clip_norm else adam
+    return optax.chain(_clip_by_given_norm(clip_norm), adam) if clip_norm else adam
+
+
+def _clip_by_given_norm(longest: float) -> optax.GradientTransformationExtraArgs:
+    """Shortens a gradient of a known norm to `longest`."""
+
+    def update(
+        updates: optax.Updates, state: optax.EmptyState, params: Any = None, *, gradient_norm: jax.Array, **unused: Any
+    ) -> tuple[optax.Updates, optax.EmptyState]:
+        factor = longest / jnp.maximum(gradient_norm, longest)
+        return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
 def by_part(optimizer: optax.GradientTransformation, factors: Mapping[str, float]) -> optax.GradientTransformation:

@@ -182,10 +182,11 @@ def check_learnable(config: ml_collections.ConfigDict, preset: Preset, source: S
     segments = preset.architecture != "classifier"
     every_mask = all(record.lesion_area >= 0 for record in records)
     whole_batch = segments and config.loss.segmentation == "reference"
-    if whole_batch and config.accumulate > 1:
+    if whole_batch and max(config.accumulate, config.fixed_parts) > 1:
+        option = "accumulate=1" if config.accumulate > 1 else "fixed_parts=0"
         raise InputError(
             "config.loss.segmentation=reference takes Dice over the whole batch, which can't be computed in parts; "
-            "choose per_image or config.accumulate=1"
+            f"choose per_image or config.{option}"
         )
     if whole_batch and masks and not every_mask:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -86,6 +86,43 @@ class Layout:
             self.state_shardings(shapes),
         )
 
+    def on_each_device(self, function: Callable[..., Any], state: Any, batch: Any, *others: Any) -> Any:
+        """Inside a jitted function: what `function` makes of a whole state and of each device's rows of a batch.
+
+        Args:
+          function: of the state, the rows and the others; what it gives must be the same on every device.
+          state: whole on every device.
+          batch: arrays with a row per slice.
+          others: whole on every device.
+        """
+        whole = PartitionSpec()
+        specs = (whole, self.rows.spec, *(whole for _ in others))
+        mapped = jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=whole, check_vma=False)
+        return mapped(state, batch, *others)
+
+    def device_index(self) -> jax.Array:
+        """Inside `on_each_device`: the device's number, in the order of the rows."""
+        return jax.lax.axis_index((DATA, FSDP))
+
+    def tree_sum(self, tree: Any) -> Any:
+        """Inside `on_each_device`: the sum over the first axis and all devices, the same bits on each.
+
+        The order is that of a balanced binary tree over the rows of all devices. It does not depend on how many
+        devices share them, as long as rows and devices are powers of two.
+        """
+        return jax.tree.map(self._tree_sum, tree)
+
+    def _tree_sum(self, values: jax.Array) -> jax.Array:
+        while len(values) > 1:
+            values = values[0::2] + values[1::2]
+        total = values[0]
+        for axis in (FSDP, DATA):
+            size = self.mesh.shape[axis]
+            for distance in (1 << bit for bit in range(size.bit_length() - 1)):
+                partners = [(device, device ^ distance) for device in range(size)]
+                total = total + jax.lax.ppermute(total, axis, partners)
+        return total
+
     def gather(self, tree: Any) -> Any:
         """NumPy arrays, whole, on every process."""
         return jax.device_get(jax.jit(self.replicate)(tree))
@@ -125,20 +162,34 @@ def make_layout(data: int, fsdp: int) -> Layout:
     return Layout(Mesh(grid, (DATA, FSDP), axis_types=(jax.sharding.AxisType.Auto,) * 2))
 
 
-def check_divisible(batch_size: int, accumulate: int, layout: Layout) -> None:
-    """Refuses a batch that the devices can't share evenly.
+def check_divisible(batch_size: int, accumulate: int, layout: Layout, *, fixed_parts: int = 0) -> None:
+    """Refuses a batch that the devices can't share evenly, or whose fixed parts they can't.
 
     Raises:
       InputError: with a batch size that they can.
     """
-    unit = accumulate * layout.devices
+    if fixed_parts:
+        _check_fixed_parts(fixed_parts, accumulate, layout)
+    unit = fixed_parts or accumulate * layout.devices
     if batch_size % unit:
-        parts = f" in {accumulate} parts" if accumulate > 1 else ""
+        parts = f" in {fixed_parts or accumulate} parts" if max(fixed_parts, accumulate) > 1 else ""
         nearest = max(unit, round(batch_size / unit) * unit)
         raise InputError(
             f"config.batch_size={batch_size} can't be shared by {layout.devices} devices{parts}; "
             f"choose a multiple of {unit}, such as {nearest}"
         )
+
+
+def _check_fixed_parts(parts: int, accumulate: int, layout: Layout) -> None:
+    if parts & (parts - 1):
+        raise InputError(f"config.fixed_parts={parts} has no balanced sum; choose a power of two, or 0 for none")
+    if parts % layout.devices:
+        raise InputError(
+            f"config.fixed_parts={parts} can't be shared by {layout.devices} devices; their number must be a power of "
+            "two and no larger; or set config.fixed_parts=0, and the run depends on the devices' rounding"
+        )
+    if accumulate > 1:
+        raise InputError("config.fixed_parts computes a batch in parts already; set config.accumulate=1")
 
 
 def _from_whole(leaf: Any, sharding: NamedSharding) -> jax.Array:

@@ -28,6 +28,7 @@ def make_train_step(
     *,
     ema_decay: float,
     accumulate: int = 1,
+    fixed_parts: int = 0,
     frozen: Collection[str] = (),
     layout: Layout | None = None,
     compiler_options: Mapping[str, str] | None = None,
@@ -41,6 +42,10 @@ def make_train_step(
       ema_decay: of the parameters' moving average; its first steps average faster, min(decay, (1+t)/(10+t)).
       accumulate: parts that the batch is computed in, one after the other, for less memory. The gradient is that
         of the whole batch; live batch norms see one part at a time.
+      fixed_parts: parts that the batch is computed in and whose sum is taken in one order, whatever the devices of
+        `layout`, which share the parts out: a power of two and a multiple of the devices. The step then has the same
+        bits on all of them. Live batch norms see one part at a time, and their statistics are averaged. 0 leaves the
+        order to the devices.
       frozen: top-level names of the parameters whose gradient is not computed and whose statistics stay.
       layout: the devices that share the work, over which state and batches have been placed; None for one device.
       compiler_options: for `jax.jit`; those of `jcs_jax.models.compilation` make `remat` take effect.
@@ -50,21 +55,30 @@ def make_train_step(
       the device: `loss`, its parts, `gradient_norm` and `failed_step`. A step whose loss or gradient is not finite
       changes nothing but `failed_step`, nor do the steps after it.
     """
-    gradient = _accumulated(_gradient_function(model, objective, frozen, layout), objective, accumulate)
+    optimizer = optax.with_extra_args_support(optimizer)
+    if fixed_parts:
+        assert layout is not None, "fixed parts need a layout"
+        gradient = _in_fixed_parts(_gradient_function(model, objective, frozen, None), objective, fixed_parts, layout)
+    else:
+        gradient = _accumulated(_gradient_function(model, objective, frozen, layout), objective, accumulate)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         grads, metrics, batch_stats = gradient(state, batch)
         if layout is not None:  # each device keeps its share of the sum
             grads = layout.constrain_state(grads)
-        metrics = {**metrics, "gradient_norm": optax.tree.norm(grads)}
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        if fixed_parts:
+            grads, metrics = _apart((grads, metrics))
+        if not fixed_parts:
+            metrics = {**metrics, "gradient_norm": optax.tree.norm(grads)}
+        norm = metrics["gradient_norm"]
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, gradient_norm=norm)
         params = optax.apply_updates(state.params, updates)
         ema = None
         if state.ema_params is not None:
             decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
             ema = optax.incremental_update(params, state.ema_params, 1 - decay)
         moved = TrainState(state.step + 1, params, batch_stats, opt_state, ema, state.rng, state.failed_step)
-        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
         running = state.failed_step == NEVER
         kept = jax.tree.map(lambda new, old: jnp.where(finite & running, new, old), moved, state)
         failed = jnp.where(running & ~finite, state.step, state.failed_step)
@@ -114,8 +128,7 @@ def _accumulated(
     """The gradient of a whole batch, computed in `parts`."""
 
     def extra(state: TrainState, batch: Batch, part: Array | int) -> dict[str, Any]:
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-        return {"key": jax.random.fold_in(key, part), "counts": objective.counts(batch), "step": state.step}
+        return {"key": _part_key(state.rng, state.step, part), "counts": objective.counts(batch), "step": state.step}
 
     def whole(state: TrainState, batch: Batch) -> _Gradient:
         return gradient(state.params, state.batch_stats, batch, extra(state, batch, 0))
@@ -136,3 +149,44 @@ def _accumulated(
         return total
 
     return whole if parts == 1 else in_parts
+
+
+def _part_key(rng: Array, step: Array, part: Array | int) -> Array:
+    """The random key of one part of one step."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(rng), step), part)
+
+
+def _in_fixed_parts(
+    gradient: Callable[..., _Gradient], objective: Objective, parts: int, layout: Layout
+) -> Callable[[TrainState, Batch], _Gradient]:
+    """The gradient of a whole batch, and its norm among the metrics, by the same operations on any devices.
+
+    Every part is computed by itself, one after the other where a device has several. The sum is a balanced binary
+    tree over consecutive parts: first each device's own, then those of pairs of devices.
+    """
+    here = parts // layout.devices
+
+    def on_a_device(needed: tuple[Any, Any, Array, Array], rows: Batch, counts: Metrics) -> _Gradient:
+        params, batch_stats, rng, step = needed
+        split = {key: value.reshape(here, -1, *value.shape[1:]) for key, value in rows.items()}
+        first = layout.device_index() * here
+
+        def one_part(numbered: tuple[Array, Batch]) -> _Gradient:
+            number, part = numbered
+            extra = {"key": _part_key(rng, step, number), "counts": counts, "step": step}
+            return _apart(gradient(*_apart((params, batch_stats, part, extra))))
+
+        grads, metrics, moved = _apart(layout.tree_sum(jax.lax.map(one_part, (first + jnp.arange(here), split))))
+        metrics["gradient_norm"] = optax.tree.norm(grads)
+        return grads, metrics, jax.tree.map(lambda total: total / parts, moved)
+
+    def whole(state: TrainState, batch: Batch) -> _Gradient:
+        needed = layout.replicate((state.params, state.batch_stats, state.rng, state.step))
+        return layout.on_each_device(on_a_device, needed, batch, objective.counts(batch))
+
+    return whole
+
+
+def _apart(tree: Any) -> Any:
+    """The same values, which the compiler may not compute in one go with what comes before or after."""
+    return jax.lax.optimization_barrier(tree)

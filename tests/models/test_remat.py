@@ -142,5 +142,5 @@ def test_the_compiler_stores_a_third_less_for_the_gradient():
 
 def test_only_the_cpus_compiler_has_to_be_told():
     again, plain = create_model("joint_tiny", remat=True), create_model("joint_tiny")
-    assert compiler_options(again, "cpu")
+    assert compiler_options(again, "cpu") == compiler_options(plain, "cpu", fixed_parts=True) != {}
     assert compiler_options(again, "gpu") == compiler_options(again, "tpu") == compiler_options(plain, "cpu") == {}

@@ -24,10 +24,13 @@ from jaxtyping import Array
 
 from jcs_jax.data.examples import ArraySource, Example
 from jcs_jax.errors import InputError
+from jcs_jax.models import create_model
+from jcs_jax.models.compilation import compiler_options
 from jcs_jax.models.output import ModelOutput
 from jcs_jax.nn.layers import ConvNormAct, Style
 from jcs_jax.training.config import default_config
 from jcs_jax.training.objective import Objective
+from jcs_jax.training.optimizers import modern_optimizer
 from jcs_jax.training.pictures import ExampleSlices
 from jcs_jax.training.sharding import DATA, FSDP, Layout, check_divisible, make_layout
 from jcs_jax.training.state import TrainState, create_state
@@ -78,10 +81,16 @@ def first_state(model: nn.Module, optimizer: optax.GradientTransformation) -> Tr
     return create_state(tiny.random_variables(model, jnp.zeros((1, SIDE, SIDE, 3))), optimizer, seed=0)
 
 
-def trained(mesh: tuple[int, int], model: nn.Module, objective: Objective, accumulate: int = 1) -> dict[str, Any]:
+def trained(
+    mesh: tuple[int, int],
+    model: nn.Module,
+    objective: Objective,
+    optimizer: optax.GradientTransformation | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Losses and final parameters, and what the devices hold."""
-    optimizer, where = optax.adamw(1e-3, eps=1e-3), layout(*mesh)
-    step = make_train_step(model, optimizer, objective, ema_decay=0.9, accumulate=accumulate, layout=where)
+    optimizer, where = optimizer or optax.adamw(1e-3, eps=1e-3), layout(*mesh)
+    step = make_train_step(model, optimizer, objective, ema_decay=0.9, layout=where, **options)
     state = where.place_state(first_state(model, optimizer))
     losses, placed = [], {}
     for batch in batches():
@@ -118,6 +127,27 @@ def deviation(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]
     }
     told = {key: found[key] for key in ("ratio", "as_laid_out", "donated", "rows")}
     return {"losses": float(losses), **arrays, **told}
+
+
+def trained_in_fixed_parts(parts: int) -> dict[str, bool]:
+    """Whether each mesh ends with the bits of one device, with `jcs train`'s optimiser and a clip that takes effect."""
+    optimizer = modern_optimizer(optax.constant_schedule(1e-2), clip_norm=1.0)
+    options = {
+        "fixed_parts": parts,
+        "compiler_options": compiler_options(create_model("classifier_tiny", remat=True), "cpu"),
+    }
+    runs = {
+        name: trained(mesh, Network(), Objective(), optimizer, **options)
+        for name, mesh in [*MESHES.items(), ("2x4", (2, 4))]
+    }
+    bits = {
+        name: [
+            np.asarray(leaf).tobytes()
+            for leaf in jax.tree.leaves([run[key] for key in ("losses", "params", "statistics")])
+        ]
+        for name, run in runs.items()
+    }
+    return {name: found == bits["1"] for name, found in bits.items()}
 
 
 def source() -> ArraySource:
@@ -158,6 +188,9 @@ def refusals() -> dict[str, str]:
         "data 8 x fsdp 2": lambda: make_layout(8, 2),
         "batch 12": lambda: check_divisible(12, 1, make_layout(-1, 2)),
         "batch 24 in 2": lambda: check_divisible(24, 2, make_layout(8, 1)),
+        "6 fixed parts": lambda: check_divisible(24, 1, make_layout(8, 1), fixed_parts=6),
+        "4 fixed parts": lambda: check_divisible(24, 1, make_layout(8, 1), fixed_parts=4),
+        "8 fixed parts in 2": lambda: check_divisible(16, 2, make_layout(8, 1), fixed_parts=8),
     }
     said = {}
     for name, attempt in attempts.items():
@@ -185,6 +218,7 @@ def main() -> None:
     }
     result = {
         "devices": len(jax.devices()),
+        "same_bits": {parts: trained_in_fixed_parts(parts) for parts in (8, 16)},
         "runs": {name: deviation(run, runs["1"]) for name, run in runs.items()} | others,
         "validation": {name: values for name, (values, _) in seen.items()},
         "pictures": pictures,

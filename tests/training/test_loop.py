@@ -223,6 +223,7 @@ REFUSED = {
     "loss": ({"loss.segmentation": "dice"}, "per_image or reference, not 'dice'"),
     "start": ({"init_from": "nowhere"}, "nowhere is neither a model folder nor a finished run"),
     "batch": ({"batch_size": 3, "accumulate": 2}, "can't be shared by 1 devices in 2 parts; choose a multiple of 2"),
+    "fixed parts": ({"batch_size": 6, "fixed_parts": 4}, "can't be shared by 1 devices in 4 parts; .* multiple of 4"),
     "mesh": ({"mesh": {"data": 3, "fsdp": 1}}, "does not fit the 1 devices there are"),
     "part": ({"optimizer.learning_rate_factors": {"neck": 0.5}}, "segmenter_tiny has no part neck; it has decoder"),
     "precision": ({"dtype": "float16"}, "'float16'; it is one of auto, float32, bfloat16"),

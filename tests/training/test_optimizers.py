@@ -66,8 +66,14 @@ GRADS = {"kernel": jnp.full((2, 2), 0.5), "bias": jnp.full((2,), -0.5)}
 
 
 def _one_step(optimizer: optax.GradientTransformation, grads=GRADS):
-    updates, _ = optimizer.update(grads, optimizer.init(PARAMS), PARAMS)
+    updates, _ = _update(optimizer, grads, optimizer.init(PARAMS))
     return updates
+
+
+def _update(optimizer: optax.GradientTransformation, grads, state):
+    """As a training step does."""
+    optimizer = optax.with_extra_args_support(optimizer)
+    return optimizer.update(grads, state, PARAMS, gradient_norm=optax.tree.norm(grads))
 
 
 def test_reference_decay_is_added_to_the_gradient_and_so_disappears_in_the_first_normalised_step():
@@ -89,9 +95,15 @@ def test_modern_decay_is_added_to_the_step_and_spares_vectors():
 def test_modern_optimiser_clips_the_global_norm_of_the_gradient():
     huge = jax.tree.map(lambda leaf: 1e6 * leaf, GRADS)
     optimizer = modern_optimizer(lambda _: 1.0, 0.0, clip_norm=1.0)
-    _, state = optimizer.update(huge, optimizer.init(PARAMS), PARAMS)
+    _, state = _update(optimizer, huge, optimizer.init(PARAMS))
     moments = optax.tree.get(state, "mu")
     assert float(optax.tree.norm(moments)) == pytest.approx(0.1, rel=RTOL)  # (1 - b1) times a norm of 1
+
+
+@pytest.mark.parametrize("factors", [{}, {"kernel": 0.5}, {"kernel": 0.0}])
+def test_a_gradient_that_is_short_enough_is_left_alone_whatever_parts_there_are(factors):
+    free, clipped = (_one_step(modern_optimizer(lambda _: 0.1, 0.3, clip, factors=factors)) for clip in (0.0, 1.5))
+    jax.tree.map(np.testing.assert_array_equal, clipped, free)
 
 
 def test_both_take_the_rate_of_the_step_they_are_at():
@@ -99,7 +111,7 @@ def test_both_take_the_rate_of_the_step_they_are_at():
     for make in (reference_optimizer, modern_optimizer):
         optimizer = make(lambda step: rates[step], 0.0)
         state = optimizer.init(PARAMS)
-        first, state = optimizer.update(GRADS, state, PARAMS)
-        second, _ = optimizer.update(GRADS, state, PARAMS)
+        first, state = _update(optimizer, GRADS, state)
+        second, _ = _update(optimizer, GRADS, state)
         assert float(jnp.abs(first["kernel"]).max()) == 0
         np.testing.assert_allclose(second["kernel"], -0.5, rtol=RTOL)

@@ -151,10 +151,11 @@ def test_dice_over_the_whole_batch_needs_a_mask_for_every_slice(architecture):
         setup.check_learnable(config, preset, SOURCES["both"])
 
 
-def test_dice_over_the_whole_batch_cannot_be_computed_in_parts():
-    config, source = _config(**{"loss.segmentation": "reference", "accumulate": 2}), _source([0, 1], [True, True])
+@pytest.mark.parametrize(("option", "cure"), [("accumulate", "accumulate=1"), ("fixed_parts", "fixed_parts=0")])
+def test_dice_over_the_whole_batch_cannot_be_computed_in_parts(option, cure):
+    config, source = _config(**{"loss.segmentation": "reference", option: 2}), _source([0, 1], [True, True])
     setup.check_learnable(config, tiny.preset("classifier"), source)
-    with pytest.raises(InputError, match=r"can't be computed in parts; choose per_image or config.accumulate=1"):
+    with pytest.raises(InputError, match=rf"can't be computed in parts; choose per_image or config.{cure}"):
         setup.check_learnable(config, tiny.preset("segmenter"), source)
 
 

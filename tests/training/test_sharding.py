@@ -44,6 +44,11 @@ def test_losses_and_parameters_are_those_of_one_device(on_eight, name):
     assert run["statistics"] < 1e-6
 
 
+@pytest.mark.parametrize("parts", ["8", "16"])
+def test_in_fixed_parts_every_mesh_ends_with_the_bits_of_one_device(on_eight, parts):
+    assert on_eight["same_bits"][parts] == {"1": True, "8": True, "4x2": True, "2x4": True}
+
+
 @pytest.mark.parametrize("name", MESHES)
 def test_every_device_has_its_own_rows_of_the_batch(on_eight, name):
     assert on_eight["runs"][name]["rows"] == [[2 * device, 2] for device in range(8)]
@@ -80,6 +85,9 @@ def test_the_same_pictures_are_drawn_on_any_number_of_devices(on_eight):
         ("data 8 x fsdp 2", "config.mesh.data=8 x config.mesh.fsdp=2 does not fit the 8 devices"),
         ("batch 12", "config.batch_size=12 can't be shared by 8 devices; choose a multiple of 8, such as 16"),
         ("batch 24 in 2", "by 8 devices in 2 parts; choose a multiple of 16, such as 32"),
+        ("6 fixed parts", "config.fixed_parts=6 has no balanced sum; choose a power of two, or 0 for none"),
+        ("4 fixed parts", "config.fixed_parts=4 can't be shared by 8 devices; their number must be a power of two"),
+        ("8 fixed parts in 2", "config.fixed_parts computes a batch in parts already; set config.accumulate=1"),
     ],
 )
 def test_a_mesh_or_batch_that_does_not_divide_is_refused_with_the_cure(on_eight, attempt, said):
@@ -135,7 +143,7 @@ def test_processes_with_unequal_numbers_of_devices_are_refused(monkeypatch):
     ("flags", "loss", "parameters"),
     [
         (["--name=classifier_tiny"], 1e-5, 1e-4),  # the release's learning rate
-        (["--name=segmenter_tiny", "--learning_rate=1e-3", "--float64"], 1e-9, 1e-9),
+        (["--name=joint_tiny", "--learning_rate=1e-3", "--fixed_parts=8"], 1e-15, 1e-15),  # the same bits
     ],
 )
 def test_twenty_steps_are_those_of_one_device_on_eight_and_on_two_processes(flags, loss, parameters):

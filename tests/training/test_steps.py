@@ -13,6 +13,7 @@ from jcs_jax.models.presets import build
 from jcs_jax.nn.layers import ConvNormAct, Style
 from jcs_jax.training.objective import Objective
 from jcs_jax.training.optimizers import by_part
+from jcs_jax.training.sharding import make_layout
 from jcs_jax.training.state import TrainState, create_state
 from jcs_jax.training.steps import make_train_step
 
@@ -149,6 +150,22 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole_also_where_parts_know_
     for name, value in expected[0].items():
         assert metrics[0][name] == pytest.approx(value, rel=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), split.params, whole.params)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_fixed_parts_give_the_gradient_of_the_whole(parts):
+    batch = _batch(4, mask_valid=[1, 0, 1, 1], label_valid=[0, 1, 1, 0])
+    _, (expected,) = _steps(Toy(), [batch])
+    _, (found,) = _steps(Toy(), [batch], fixed_parts=parts, layout=make_layout(1, 1))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_statistics_of_fixed_parts_are_averaged():
+    halves = [{key: value[half] for key, value in _batch(4).items()} for half in (slice(2), slice(2, 4))]
+    moved = [_steps(Toy("batch"), [half])[0].batch_stats for half in halves]
+    state, _ = _steps(Toy("batch"), [_batch(4)], fixed_parts=2, layout=make_layout(1, 1))
+    expected = jax.tree.map(lambda one, two: (one + two) / 2, *moved)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), state.batch_stats, expected)
 
 
 def test_a_part_in_which_nothing_is_known_adds_nothing():
