@@ -37,9 +37,18 @@ def _parse(values: flags.FlagValues, verb: str, arguments: list[str]) -> list[st
     command_line, sys.argv = sys.argv, [f"jcs {verb}", *arguments]  # config flags find their overrides there
     try:
         return values(sys.argv)[1:]
-    except flags.Error:
-        raise
+    except flags.Error as error:
+        said, _, trace = str(error).partition("Traceback (most recent call last):")
+        if not trace:
+            raise
+        last = trace.strip().splitlines()[-1].partition(": ")  # of a config file that raised
+        raise InputError(
+            f"{said.replace(': Error whilst parsing config file', '').strip()} {last[2] or last[0]}"
+        ) from error
     except Exception as error:  # a config file is Python: it and its overrides raise what they like
+        from jcs_jax.sweep.options import check_names  # noqa: PLC0415  loads ml_collections, which --help can do without
+
+        check_names(arguments)
         reason = " ".join(map(str, error.args)).replace("\\n", " ").replace("\\'", "'")  # some hold a repr
         cure = f"correct the flag or the file it names, see jcs {verb} --help"
         raise InputError(f"the flags can't be read ({type(error).__name__}: {reason}); {cure}") from error

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "diagnosis": {"checkpoints", "explain", "models", "study"},
     "report": {"diagnosis.result"},
     "doctor": {"data", "evaluation", "metrics", "models", "report.overlay", "training"},
-    "cli": set(),
+    "cli": {"sweep"},
 }
 ABOVE_ALL = {"commands"}
 UNSAFE = {"cloudpickle", "dill", "joblib", "marshal", "shelve", "tensorflow", "torch"}

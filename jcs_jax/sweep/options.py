@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,11 +41,32 @@ def load_config(file: str, overrides: Sequence[str]) -> ml_collections.ConfigDic
     try:
         values(arguments)
     except Exception as error:  # a config file is Python: it raises what it likes
+        if overrides:
+            check_names(arguments)
         lines = str(error).replace("\\n", "\n").strip("\"' \n").splitlines()
         raise InputError(f"{file}: can't be read ({type(error).__name__}: {lines[-1].strip()})") from error
     if not isinstance(values.config, ml_collections.ConfigDict):
         raise InputError(f"{file}: get_config() must return a ConfigDict, as default_config() does")
     return values.config
+
+
+def check_names(arguments: Sequence[str]) -> None:
+    """Refuses flags for options that the config of the same command line doesn't have.
+
+    Args:
+      arguments: of a command line, `--config=FILE` among them; without it nothing is refused.
+
+    Raises:
+      InputError: that names the option and the nearest there is; or the file can't be read.
+    """
+    files = [argument.partition("=")[2] for argument in arguments if re.match("--?config=", argument)]
+    keys = [match[1] for argument in arguments if (match := re.match(r"--?config\.([^=]*)", argument))]
+    if not files or not keys:
+        return
+    options = [name for name, _ in leaves(load_config(files[-1], []))]
+    for key in keys:
+        if not any(name == key or name.startswith(f"{key}.") or key.startswith(f"{name}.") for name in options):
+            raise InputError(f"--config.{key}: no such option; the nearest is config.{_nearest(key, options)}")
 
 
 def as_flag(key: str, value: Any) -> str:

@@ -54,10 +54,14 @@ def make_train_step(
       `step(state, batch) -> (state, metrics)`; the given state's buffers are donated. Metrics are scalars on
       the device: `loss`, its parts, `gradient_norm` and `failed_step`. A step whose loss or gradient is not finite
       changes nothing but `failed_step`, nor do the steps after it.
+
+    Raises:
+      ValueError: fixed parts without a layout.
     """
     optimizer = optax.with_extra_args_support(optimizer)
-    if fixed_parts:
-        assert layout is not None, "fixed parts need a layout"
+    if fixed_parts and layout is None:
+        raise ValueError("fixed_parts needs a layout that says which devices share them")
+    if fixed_parts and layout is not None:
         gradient = _in_fixed_parts(_gradient_function(model, objective, frozen, None), objective, fixed_parts, layout)
     else:
         gradient = _accumulated(_gradient_function(model, objective, frozen, layout), objective, accumulate)

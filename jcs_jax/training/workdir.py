@@ -120,8 +120,11 @@ class Workdir:
         if not self._writes:
             yield
             return
-        with explain_storage(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with explain_storage(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: can't be made ({error.strerror}); name another --workdir") from error
         with _locked(self.folder):
             with explain_storage(self.folder):
                 remove_leftovers(self.folder)

@@ -109,10 +109,20 @@ def test_a_broken_config_is_refused(source, message, config, tmp_path, capsys):
     assert "correct the flag or the file" in line
 
 
+def test_a_config_that_raises_is_told_in_its_last_words(tmp_path, capsys):
+    (tmp_path / "picky.py").write_text("def get_config(word):\n    raise ValueError(f'no recipe {word}')")
+    line = _refused(capsys, tmp_path, f"--config={tmp_path}/picky.py:foo", f"--workdir={tmp_path / 'run'}")
+    assert line == f"jcs train: flag --config={tmp_path}/picky.py:foo: no recipe foo\n"
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--config.stepz=3", 'Did you mean "steps" instead of "stepz"'),
+        ("--config.stepz=3", "--config.stepz: no such option; the nearest is config.steps"),
+        (
+            "--config.learning_rate=1",
+            "--config.learning_rate: no such option; the nearest is config.optimizer.learning",
+        ),
         ("--config.steps=many", "--config.steps=many"),
         ("--config.model.options.norm=batch", "norm"),
         ("--configs=3", "configs"),

@@ -160,6 +160,11 @@ def test_fixed_parts_give_the_gradient_of_the_whole(parts):
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+def test_fixed_parts_need_to_know_who_shares_them():
+    with pytest.raises(ValueError, match="fixed_parts needs a layout"):
+        make_train_step(Toy(), optax.sgd(0.1), Objective(), ema_decay=0.9, fixed_parts=2)
+
+
 def test_statistics_of_fixed_parts_are_averaged():
     halves = [{key: value[half] for key, value in _batch(4).items()} for half in (slice(2), slice(2, 4))]
     moved = [_steps(Toy("batch"), [half])[0].batch_stats for half in halves]

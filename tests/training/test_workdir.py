@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import ml_collections
 import pytest
@@ -26,6 +27,14 @@ def workdir(tmp_path) -> Workdir:
     with found.claim(_config()):
         pass
     return found
+
+
+def test_a_folder_that_cannot_be_made_is_refused():
+    with (
+        pytest.raises(InputError, match=r"/proc/run: can't be made .*; name another --workdir"),
+        Workdir(Path("/proc/run")).claim(_config()),
+    ):
+        pass
 
 
 def test_the_same_config_may_go_on(workdir):
