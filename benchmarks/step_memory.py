@@ -39,7 +39,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcs_jax.models import create_model
-from jcs_jax.models.compilation import compiler_options
 from jcs_jax.training.objective import Objective
 from jcs_jax.training.optimizers import reference_optimizer, reference_schedule
 from jcs_jax.training.state import NEVER, TrainState, create_state
@@ -101,10 +100,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
     state_shapes = jax.eval_shape(lambda variables: create_state(variables, optimizer, seed=0, average=False), shapes)
     batch = random_batch(options.batch, options.size)
-    cpu_options = compiler_options(model, jax.default_backend())
-    train_step = make_train_step(
-        model, optimizer, Objective(segmentation="reference"), ema_decay=0.0, compiler_options=cpu_options
-    )
+    train_step = make_train_step(model, optimizer, Objective(segmentation="reference"), ema_decay=0.0)
     begun = time.perf_counter()
     step = train_step.lower(state_shapes, batch).compile()  # type: ignore[attr-defined]
     compile_seconds = time.perf_counter() - begun

@@ -21,7 +21,6 @@ from jcs_jax.checkpoints import save_model
 from jcs_jax.data.examples import Source
 from jcs_jax.data.pipeline import TrainingBatches
 from jcs_jax.errors import InputError
-from jcs_jax.models.compilation import compiler_options
 from jcs_jax.models.presets import Preset
 from jcs_jax.training import setup
 from jcs_jax.training.board import Board
@@ -159,7 +158,6 @@ def _assemble(
         fixed_parts=config.fixed_parts,
         frozen=setup.frozen_parts(config),
         layout=layout,
-        compiler_options=compiler_options(model, jax.default_backend(), fixed_parts=config.fixed_parts > 0),
     )
     first_state = functools.partial(setup.initial_state, config, preset, model, optimizer)
     return _Parts(

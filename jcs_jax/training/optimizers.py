@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,25 @@ import optax
 
 REFERENCE_WARMUP_STEPS = 200
 REFERENCE_POWER = 0.9
+REFERENCE_EPSILON = 1e-8
 # A parameter whose gradient is only rounding must not move: with the usual 1e-8, Adam makes as much of it as of any.
 MODERN_EPSILON = 1e-6
+_BETAS = (0.9, 0.999)  # the release's, and the usual ones
 _REST = ""
+
+
+class AdamState(NamedTuple):
+    """What Adam remembers.
+
+    Attributes:
+      taken: () int32, steps.
+      mu: moving average of the gradient, as the parameters.
+      nu: moving average of its square, as the parameters.
+    """
+
+    taken: jax.Array
+    mu: optax.Params
+    nu: optax.Params
 
 
 def reference_schedule(learning_rate: float, total_steps: int, steps_per_epoch: int) -> optax.Schedule:
@@ -51,12 +67,7 @@ def reference_optimizer(
       weight_decay: of the penalty.
       factors: as `by_part`.
     """
-    adam = optax.chain(
-        optax.add_decayed_weights(weight_decay),
-        optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
-        optax.scale_by_learning_rate(schedule),
-    )
-    return by_part(adam, factors or {})
+    return by_part(_adam(schedule, eps=REFERENCE_EPSILON, coupled_decay=weight_decay), factors or {})
 
 
 def modern_schedule(learning_rate: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
@@ -83,12 +94,61 @@ def modern_optimizer(
       clip_norm: the longest gradient, over all parts that learn; 0 clips nothing.
       factors: as `by_part`.
     """
-
-    def is_kernel(params: optax.Params) -> optax.Params:
-        return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
-
-    adam = by_part(optax.adamw(schedule, eps=MODERN_EPSILON, weight_decay=weight_decay, mask=is_kernel), factors or {})
+    adam = by_part(_adam(schedule, eps=MODERN_EPSILON, decoupled_decay=weight_decay), factors or {})
     return optax.chain(_clip_by_given_norm(clip_norm), adam) if clip_norm else adam
+
+
+def _adam(
+    schedule: optax.Schedule, *, eps: float, coupled_decay: float = 0.0, decoupled_decay: float = 0.0
+) -> optax.GradientTransformationExtraArgs:
+    """Adam that can be told that a step doesn't count, and whose state is changed in place.
+
+    Chained from parts, Adam reads the old averages for the parameters' update after it has computed the new ones, and
+    the compiler keeps copies of them through the whole step: two thirds of the state. Here everything reads the new
+    averages, which a barrier keeps from being computed a second time, and whether the step counts is asked where they
+    are computed. `update` takes that as `accepted`; if not, the state stays as it was.
+
+    Args:
+      schedule: the learning rate of a step.
+      eps: added to the root of the squares' average.
+      coupled_decay: L2 penalty, added to the gradient; of all parameters.
+      decoupled_decay: added to the normalised step; of kernels, that is arrays of two axes and more.
+
+    Source: Kingma and Ba, Adam; Loshchilov and Hutter, Decoupled weight decay regularization.
+    """
+
+    def init(params: optax.Params) -> AdamState:
+        return AdamState(jnp.zeros((), jnp.int32), optax.tree.zeros_like(params), optax.tree.zeros_like(params))
+
+    def update(
+        grads: optax.Updates,
+        state: AdamState,
+        params: optax.Params | None = None,
+        *,
+        accepted: jax.typing.ArrayLike = True,
+        **unused: Any,
+    ) -> tuple[optax.Updates, AdamState]:
+        def keep(new: Any, old: Any) -> Any:
+            return jax.tree.map(lambda one, two: jnp.where(accepted, one, two), new, old)
+
+        if coupled_decay:
+            grads = jax.tree.map(lambda leaf, param: leaf + coupled_decay * param, grads, params)
+        mu = keep(optax.tree.update_moment(grads, state.mu, _BETAS[0], 1), state.mu)
+        nu = keep(optax.tree.update_moment(grads, state.nu, _BETAS[1], 2), state.nu)
+        mu, nu = jax.lax.optimization_barrier((mu, nu))
+        taken, rate = state.taken + 1, schedule(state.taken)
+
+        def move(mean: jax.Array, square: jax.Array, param: jax.Array) -> jax.Array:
+            step = mean / (jnp.sqrt(square) + eps)
+            return -rate * (step + decoupled_decay * param if decoupled_decay and param.ndim > 1 else step)
+
+        means, squares = (
+            optax.tree.bias_correction(mu, _BETAS[0], taken),
+            optax.tree.bias_correction(nu, _BETAS[1], taken),
+        )
+        return jax.tree.map(move, means, squares, params), AdamState(keep(taken, state.taken), mu, nu)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _clip_by_given_norm(longest: float) -> optax.GradientTransformationExtraArgs:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from jcs_jax.models.compilation import compiler_options
 from jcs_jax.models.inputs import network_arguments
 from jcs_jax.training.objective import Metrics, Objective
 from jcs_jax.training.sharding import Layout
@@ -31,13 +32,13 @@ def make_train_step(
     fixed_parts: int = 0,
     frozen: Collection[str] = (),
     layout: Layout | None = None,
-    compiler_options: Mapping[str, str] | None = None,
 ) -> TrainStep:
     """Builds the jitted step.
 
     Args:
       model: network.
-      optimizer: whose state `state.opt_state` is.
+      optimizer: whose state `state.opt_state` is. Its `update` is told the `gradient_norm`, and whether the step is
+        `accepted`: if not, it must leave its own state alone.
       objective: what is minimised.
       ema_decay: of the parameters' moving average; its first steps average faster, min(decay, (1+t)/(10+t)).
       accumulate: parts that the batch is computed in, one after the other, for less memory. The gradient is that
@@ -48,7 +49,6 @@ def make_train_step(
         order to the devices.
       frozen: top-level names of the parameters whose gradient is not computed and whose statistics stay.
       layout: the devices that share the work, over which state and batches have been placed; None for one device.
-      compiler_options: for `jax.jit`; those of `jcs_jax.models.compilation` make `remat` take effect.
 
     Returns:
       `step(state, batch) -> (state, metrics)`; the given state's buffers are donated. Metrics are scalars on
@@ -75,24 +75,25 @@ def make_train_step(
         if not fixed_parts:
             metrics = {**metrics, "gradient_norm": optax.tree.norm(grads)}
         norm = metrics["gradient_norm"]
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, gradient_norm=norm)
+        running = state.failed_step == NEVER
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
+        told = {"gradient_norm": norm, "accepted": finite & running}
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **told)
         params = optax.apply_updates(state.params, updates)
         ema = None
         if state.ema_params is not None:
             decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
             ema = optax.incremental_update(params, state.ema_params, 1 - decay)
-        moved = TrainState(state.step + 1, params, batch_stats, opt_state, ema, state.rng, state.failed_step)
-        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
-        running = state.failed_step == NEVER
-        kept = jax.tree.map(lambda new, old: jnp.where(finite & running, new, old), moved, state)
         failed = jnp.where(running & ~finite, state.step, state.failed_step)
-        kept = kept.replace(failed_step=failed)
+        moved = TrainState(state.step + 1, params, batch_stats, state.opt_state, ema, state.rng, failed)
+        kept = jax.tree.map(lambda new, old: jnp.where(finite & running, new, old), moved, state)
+        kept = kept.replace(opt_state=opt_state, failed_step=failed)  # the optimiser was told
         metrics["failed_step"] = failed
         if layout is not None:
             kept, metrics = layout.constrain_state(kept), layout.replicate(metrics)
         return kept, metrics
 
-    return jax.jit(step, donate_argnums=0, compiler_options=dict(compiler_options or {}))
+    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(jax.default_backend()))
 
 
 def _gradient_function(

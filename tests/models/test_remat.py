@@ -17,7 +17,7 @@ from jcs_jax.nn.decoder import EncoderFusion
 from jcs_jax.nn.layers import Style
 from jcs_jax.nn.res2net import Res2NetEncoder
 
-KEPT_BARRIERS = compiler_options(create_model("joint", remat=True), "cpu")
+KEPT_BARRIERS = compiler_options("cpu")
 SIDE = 48  # stage 4 of Res2Net keeps 2 x 2 pixels: a batch norm there has something to normalise
 
 
@@ -141,6 +141,5 @@ def test_the_compiler_stores_a_third_less_for_the_gradient():
 
 
 def test_only_the_cpus_compiler_has_to_be_told():
-    again, plain = create_model("joint_tiny", remat=True), create_model("joint_tiny")
-    assert compiler_options(again, "cpu") == compiler_options(plain, "cpu", fixed_parts=True) != {}
-    assert compiler_options(again, "gpu") == compiler_options(again, "tpu") == compiler_options(plain, "cpu") == {}
+    assert compiler_options("cpu")
+    assert compiler_options("gpu") == compiler_options("tpu") == {}

@@ -24,8 +24,6 @@ from jaxtyping import Array
 
 from jcs_jax.data.examples import ArraySource, Example
 from jcs_jax.errors import InputError
-from jcs_jax.models import create_model
-from jcs_jax.models.compilation import compiler_options
 from jcs_jax.models.output import ModelOutput
 from jcs_jax.nn.layers import ConvNormAct, Style
 from jcs_jax.training.config import default_config
@@ -132,12 +130,8 @@ def deviation(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]
 def trained_in_fixed_parts(parts: int) -> dict[str, bool]:
     """Whether each mesh ends with the bits of one device, with `jcs train`'s optimiser and a clip that takes effect."""
     optimizer = modern_optimizer(optax.constant_schedule(1e-2), clip_norm=1.0)
-    options = {
-        "fixed_parts": parts,
-        "compiler_options": compiler_options(create_model("classifier_tiny", remat=True), "cpu"),
-    }
     runs = {
-        name: trained(mesh, Network(), Objective(), optimizer, **options)
+        name: trained(mesh, Network(), Objective(), optimizer, fixed_parts=parts)
         for name, mesh in [*MESHES.items(), ("2x4", (2, 4))]
     }
     bits = {

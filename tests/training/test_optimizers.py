@@ -115,3 +115,44 @@ def test_both_take_the_rate_of_the_step_they_are_at():
         second, _ = _update(optimizer, GRADS, state)
         assert float(jnp.abs(first["kernel"]).max()) == 0
         np.testing.assert_allclose(second["kernel"], -0.5, rtol=RTOL)
+
+
+def _twenty_updates(optimizer: optax.GradientTransformation):
+    """Parameters after as many steps, of gradients that differ in size and sign."""
+    params, update, state = PARAMS, jax.jit(optax.with_extra_args_support(optimizer).update), optimizer.init(PARAMS)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        grads = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), PARAMS)
+        updates, state = update(grads, state, params, gradient_norm=optax.tree.norm(grads))
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def test_the_reference_optimiser_is_optax_adam_behind_an_l2_penalty():
+    schedule = reference_schedule(0.1, total_steps=20, steps_per_epoch=5)
+    expected = optax.chain(optax.add_decayed_weights(0.3), optax.adam(schedule, eps=1e-8))
+    found = reference_optimizer(schedule, 0.3)
+    jax.tree.map(
+        lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-5), *map(_twenty_updates, (found, expected))
+    )
+
+
+def test_the_modern_optimiser_is_optax_adamw_behind_a_clip():
+    schedule = modern_schedule(0.1, 20, warmup_steps=5)
+    kernels = {"kernel": True, "bias": False}
+    expected = optax.chain(
+        optax.clip_by_global_norm(1.5), optax.adamw(schedule, eps=1e-6, weight_decay=0.3, mask=kernels)
+    )
+    found = modern_optimizer(schedule, 0.3, clip_norm=1.5)
+    jax.tree.map(
+        lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-5), *map(_twenty_updates, (found, expected))
+    )
+
+
+@pytest.mark.parametrize("make", [reference_optimizer, modern_optimizer])
+def test_a_step_that_does_not_count_leaves_the_optimiser_as_it_was(make):
+    optimizer = make(optax.constant_schedule(0.1), factors={"kernel": 0.5})
+    _, before = _update(optimizer, GRADS, optimizer.init(PARAMS))
+    bad = jax.tree.map(lambda leaf: leaf * np.nan, GRADS)
+    _, after = optimizer.update(bad, before, PARAMS, gradient_norm=jnp.nan, accepted=jnp.asarray(False))
+    jax.tree.map(np.testing.assert_array_equal, after, before)
