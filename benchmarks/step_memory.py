@@ -17,7 +17,7 @@ One line of JSON goes to stdout; sizes are in MB (10^6 bytes):
   not ask for it again; with --trim it is given back before the state is made.
 - seconds: median of a step after the first. teraflops: what it computes, by XLA's count.
 
-{measured}
+Measured: `joint`, 512, batch 1, float32: state_mb 1418; step_mb 4114, with --remat 2467.
 """
 
 from __future__ import annotations

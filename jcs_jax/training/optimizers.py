@@ -86,7 +86,7 @@ def modern_optimizer(
 ) -> optax.GradientTransformation:
     """AdamW behind a clip of the gradient's norm; decay on kernels only, not on biases or norms.
 
-    Its `update` takes the norm as `gradient_norm`, which a step has measured before the gradient is shared out.
+    Its `update` may be given the norm as `gradient_norm`, which a step has measured before the gradient is shared out.
 
     Args:
       schedule: the learning rate of a step.
@@ -95,7 +95,7 @@ def modern_optimizer(
       factors: as `by_part`.
     """
     adam = by_part(_adam(schedule, eps=MODERN_EPSILON, decoupled_decay=weight_decay), factors or {})
-    return optax.chain(_clip_by_given_norm(clip_norm), adam) if clip_norm else adam
+    return optax.chain(_clip(clip_norm), adam) if clip_norm else adam
 
 
 def _adam(
@@ -151,13 +151,19 @@ def _adam(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _clip_by_given_norm(longest: float) -> optax.GradientTransformationExtraArgs:
-    """Shortens a gradient of a known norm to `longest`."""
+def _clip(longest: float) -> optax.GradientTransformationExtraArgs:
+    """Shortens a gradient to `longest`; its norm may be given, where it is known."""
 
     def update(
-        updates: optax.Updates, state: optax.EmptyState, params: Any = None, *, gradient_norm: jax.Array, **unused: Any
+        updates: optax.Updates,
+        state: optax.EmptyState,
+        params: Any = None,
+        *,
+        gradient_norm: jax.Array | None = None,
+        **unused: Any,
     ) -> tuple[optax.Updates, optax.EmptyState]:
-        factor = longest / jnp.maximum(gradient_norm, longest)
+        norm = optax.tree.norm(updates) if gradient_norm is None else gradient_norm
+        factor = longest / jnp.maximum(norm, longest)
         return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), updates), state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)

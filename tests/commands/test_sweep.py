@@ -155,7 +155,7 @@ def test_a_missing_flag_is_named(flags, capsys, missing):
         (["--table"], "no sweep has been started there"),
         (["grid.toml"], "grid.toml: jcs sweep takes no arguments"),
         (["--config.seed=3"], "seed is set by the command line and by [axes]"),
-        (["--config.stepz=3"], 'Did you mean "steps"'),
+        (["--config.stepz=3"], "no such option; the nearest is config.steps"),
         (["--config.steps=0"], "run reference-seed=0: config.steps is 0"),
         (["--grid=absent.toml"], "absent.toml: no grid can be read there"),
         (["--config=absent.py"], "absent.py"),

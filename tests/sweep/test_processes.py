@@ -50,6 +50,16 @@ def _signal(number):
     return lambda: os.kill(os.getpid(), number)
 
 
+@pytest.fixture(autouse=True)
+def usual_signals():
+    """As at a terminal; what nohup or a background job starts ignores some."""
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def test_output_and_errors_go_to_the_log_behind_the_command(log, capfd):
     assert _run("import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)", log) == (3, False)
     command, *said = log.read_text().splitlines()
