@@ -59,12 +59,12 @@ def make_train_step(
       ValueError: fixed parts without a layout.
     """
     optimizer = optax.with_extra_args_support(optimizer)
-    if fixed_parts and layout is None:
-        raise ValueError("fixed_parts needs a layout that says which devices share them")
-    if fixed_parts and layout is not None:
-        gradient = _in_fixed_parts(_gradient_function(model, objective, frozen, None), objective, fixed_parts, layout)
-    else:
+    if not fixed_parts:
         gradient = _accumulated(_gradient_function(model, objective, frozen, layout), objective, accumulate)
+    elif layout is None:
+        raise ValueError("fixed_parts needs a layout that says which devices share them")
+    else:
+        gradient = _in_fixed_parts(_gradient_function(model, objective, frozen, None), objective, fixed_parts, layout)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         grads, metrics, batch_stats = gradient(state, batch)
@@ -72,7 +72,7 @@ def make_train_step(
             grads = layout.constrain_state(grads)
         if fixed_parts:
             grads, metrics = _apart((grads, metrics))
-        if not fixed_parts:
+        else:
             metrics = {**metrics, "gradient_norm": optax.tree.norm(grads)}
         norm = metrics["gradient_norm"]
         running = state.failed_step == NEVER
