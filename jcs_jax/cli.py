@@ -46,7 +46,7 @@ def _parse(values: flags.FlagValues, verb: str, arguments: list[str]) -> list[st
             f"{said.replace(': Error whilst parsing config file', '').strip()} {last[2] or last[0]}"
         ) from error
     except Exception as error:  # a config file is Python: it and its overrides raise what they like
-        from jcs_jax.sweep.options import check_names  # noqa: PLC0415  loads ml_collections, which --help can do without
+        from jcs_jax.training.config_files import check_names  # noqa: PLC0415  loads ml_collections, which --help can do without
 
         check_names(arguments)
         reason = " ".join(map(str, error.args)).replace("\\n", " ").replace("\\'", "'")  # some hold a repr

@@ -28,11 +28,11 @@ MAY_IMPORT = {
     "training": {"checkpoints", "data", "explain", "losses", "metrics", "models", "report.colormap", "report.overlay"},
     "evaluation": {"data", "explain", "metrics", "models"},
     "study": set(),
-    "sweep": set(),
+    "sweep": {"training"},
     "diagnosis": {"checkpoints", "explain", "models", "study"},
     "report": {"diagnosis.result"},
     "doctor": {"data", "evaluation", "metrics", "models", "report.overlay", "training"},
-    "cli": {"sweep"},
+    "cli": {"training"},
 }
 ABOVE_ALL = {"commands"}
 UNSAFE = {"cloudpickle", "dill", "joblib", "marshal", "shelve", "tensorflow", "torch"}

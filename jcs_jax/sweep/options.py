@@ -1,72 +1,16 @@
-"""The options of a config file: read as `jcs train` reads them, looked up by name, and written as flags."""
+"""Options of a config: values as TOML gives them made into its own types, and written as flags."""
 
 from __future__ import annotations
 
-import difflib
-import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ml_collections
-from absl import flags
-from ml_collections import config_flags
 
 from jcs_jax.errors import InputError
+from jcs_jax.training.config import leaves
+from jcs_jax.training.config_files import nearest_option
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes", tuple: "a list"}
-
-
-def load_config(file: str, overrides: Sequence[str]) -> ml_collections.ConfigDict:
-    """The config that `jcs train --config=FILE OVERRIDES` runs.
-
-    Args:
-      file: a Python file with get_config(), with `:ARGUMENT` behind it if it takes one.
-      overrides: flags, such as `--config.steps=10`.
-
-    Returns:
-      The config, locked.
-
-    Raises:
-      InputError: no such file, a file that is no config, or a flag that doesn't fit it.
-    """
-    path = file.partition(":")[0]
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no config can be read there; name a Python file with get_config()")
-    arguments = ["jcs train", f"--config={file}", *overrides]
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=arguments)
-    sys.modules.pop("config_config", None)  # else what the last file defined would be there in this one
-    try:
-        values(arguments)
-    except Exception as error:  # a config file is Python: it raises what it likes
-        if overrides:
-            check_names(arguments)
-        lines = str(error).replace("\\n", "\n").strip("\"' \n").splitlines()
-        raise InputError(f"{file}: can't be read ({type(error).__name__}: {lines[-1].strip()})") from error
-    if not isinstance(values.config, ml_collections.ConfigDict):
-        raise InputError(f"{file}: get_config() must return a ConfigDict, as default_config() does")
-    return values.config
-
-
-def check_names(arguments: Sequence[str]) -> None:
-    """Refuses flags for options that the config of the same command line doesn't have.
-
-    Args:
-      arguments: of a command line, `--config=FILE` among them; without it nothing is refused.
-
-    Raises:
-      InputError: that names the option and the nearest there is; or the file can't be read.
-    """
-    files = [argument.partition("=")[2] for argument in arguments if re.match("--?config=", argument)]
-    keys = [match[1] for argument in arguments if (match := re.match(r"--?config\.([^=]*)", argument))]
-    if not files or not keys:
-        return
-    options = [name for name, _ in leaves(load_config(files[-1], []))]
-    for key in keys:
-        if not any(name == key or name.startswith(f"{key}.") or key.startswith(f"{name}.") for name in options):
-            raise InputError(f"--config.{key}: no such option; the nearest is config.{_nearest(key, options)}")
 
 
 def as_flag(key: str, value: Any) -> str:
@@ -74,15 +18,6 @@ def as_flag(key: str, value: Any) -> str:
     if isinstance(value, ml_collections.ConfigDict):
         value = value.to_dict()
     return f"--config.{key}={value if isinstance(value, str) else repr(value)}"
-
-
-def leaves(config: Mapping[str, Any] | ml_collections.ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields every option by its dotted name; a section without options is one itself."""
-    for key, value in config.items():
-        if isinstance(value, dict | ml_collections.ConfigDict) and len(value):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def typed(key: str, value: Any, config: ml_collections.ConfigDict) -> Any:
@@ -104,7 +39,7 @@ def typed(key: str, value: Any, config: ml_collections.ConfigDict) -> Any:
         sections = {name.rpartition(".")[0] for name in options}
         if any(section == key or section.startswith(f"{key}.") for section in sections):
             raise InputError(f"{key}: is a section; name the options in it")
-        raise InputError(f"{key}: no such option; the nearest is {_nearest(key, list(options))}")
+        raise InputError(f"{key}: no such option; the nearest is {nearest_option(key, list(options))}")
     kind = type(options[key])
     if kind is float and type(value) is int:
         return float(value)
@@ -120,10 +55,3 @@ def typed(key: str, value: Any, config: ml_collections.ConfigDict) -> Any:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _nearest(key: str, names: Sequence[str]) -> str:
-    """The option whose last part is the key's, else the one that is spelt most alike."""
-    last = key.rpartition(".")[2]
-    same_end = [name for name in names if name.rpartition(".")[2] == last]
-    return difflib.get_close_matches(key, same_end or names, n=1, cutoff=0)[0]

@@ -13,7 +13,9 @@ import ml_collections
 from jcs_jax.errors import InputError
 from jcs_jax.sweep.grid import Grid, Variant
 from jcs_jax.sweep.names import run_name
-from jcs_jax.sweep.options import as_flag, leaves, load_config, typed
+from jcs_jax.sweep.options import as_flag, typed
+from jcs_jax.training.config import leaves
+from jcs_jax.training.config_files import load_config
 
 
 @dataclasses.dataclass(frozen=True)

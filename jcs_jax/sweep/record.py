@@ -11,8 +11,8 @@ from typing import Any
 from jcs_jax.errors import InputError
 from jcs_jax.files import require_folder, write_atomically
 from jcs_jax.notice import RESEARCH_USE
-from jcs_jax.sweep.options import leaves
 from jcs_jax.sweep.plan import Plan, Run
+from jcs_jax.training.config import leaves
 
 _FORMAT = "jcs-sweep/1"
 _SHOWN = 3  # options in an error

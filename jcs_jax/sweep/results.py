@@ -11,9 +11,9 @@ from typing import Any
 
 from jcs_jax.errors import InputError
 from jcs_jax.files import write_atomically
-from jcs_jax.sweep.options import leaves
 from jcs_jax.sweep.plan import Plan, Run
 from jcs_jax.sweep.record import is_finished, run_folder
+from jcs_jax.training.config import leaves
 
 _HEADLINES = ("classification/auc", "segmentation/dice")
 Numbers = Mapping[str, float]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -174,7 +174,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
       InputError: that names the option.
     """
-    values = dict(flatten(config))
+    values = dict(leaves(config))
     for key, minimum in _LEAST.items():
         if not minimum <= values[key] < float("inf"):
             raise InputError(f"config.{key} is {values[key]}; it must be at least {minimum}")
@@ -194,10 +194,10 @@ def check(config: ml_collections.ConfigDict) -> None:
             raise InputError(f"config.optimizer.learning_rate_factors.{part} is {factor!r}; it must be 0 or positive")
 
 
-def flatten(config: ml_collections.ConfigDict) -> Iterator[tuple[str, Any]]:
-    """Yields every option by its dotted name."""
+def leaves(config: Mapping[str, Any] | ml_collections.ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields every option by its dotted name; a section without options is one itself."""
     for key, value in config.items():
-        if isinstance(value, ml_collections.ConfigDict):
-            yield from ((f"{key}.{rest}", inner) for rest, inner in flatten(value))
+        if isinstance(value, dict | ml_collections.ConfigDict) and len(value):
+            yield from leaves(value, f"{prefix}{key}.")
         else:
-            yield key, value
+            yield prefix + key, value

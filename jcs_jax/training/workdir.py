@@ -15,7 +15,7 @@ import ml_collections
 
 from jcs_jax.errors import InputError, causes
 from jcs_jax.files import remove_leftovers, require_folder, write_atomically
-from jcs_jax.training.config import flatten
+from jcs_jax.training.config import leaves
 
 CONFIG, LOG, FINISHED, CHECKPOINTS = "config.json", "metrics.jsonl", "finished.json", "checkpoints"
 # Options that change where, how fast and how visibly a run goes, but not what comes out of it.
@@ -94,10 +94,10 @@ class Workdir:
             return
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
-            was = dict(flatten(ml_collections.ConfigDict(before)))
+            was = dict(leaves(ml_collections.ConfigDict(before)))
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{file}: can't be read as a run's config; name another --workdir") from error
-        now = dict(flatten(ml_collections.ConfigDict(_plain(config))))
+        now = dict(leaves(ml_collections.ConfigDict(_plain(config))))
         changed = sorted(
             key for key in was.keys() | now.keys() if was.get(key) != now.get(key) and not key.startswith(FREE)
         )

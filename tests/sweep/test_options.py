@@ -5,7 +5,9 @@ import re
 import pytest
 
 from jcs_jax.errors import InputError
-from jcs_jax.sweep.options import as_flag, leaves, load_config, typed
+from jcs_jax.sweep.options import as_flag, typed
+from jcs_jax.training.config import leaves
+from jcs_jax.training.config_files import load_config
 
 # ml_collections loads config files in a way that Python will drop one day.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
