@@ -1,4 +1,4 @@
-"""Which files belong to one case: a file is a case of one slice, a folder a case of all its pictures."""
+"""Which files belong to one case: a picture, a folder of pictures, a NIfTI file, or a DICOM study."""
 
 from __future__ import annotations
 
@@ -7,24 +7,65 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from jcs_jax.errors import InputError
 from jcs_jax.study.images import IMAGE_SUFFIXES, SliceImage, read_slice, shown_name
+from jcs_jax.study.volume import Volume
 
+CaseKind = Literal["pictures", "dicom", "nifti"]
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_SUFFIXES = (*IMAGE_SUFFIXES, ".nii.gz", ".nii", ".zip", ".dcm")  # that a case's name does without
 _LONGEST_NAME = 100  # leaves room for what a temporary folder adds
+_MAGIC, _MAGIC_AT = b"DICM", 128
+_MOST_LOOKED_AT = 64  # files of a folder
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Pictures that are diagnosed together.
+    """What is diagnosed together.
 
     Attributes:
       source: the file or folder, as given; nothing is read until asked for.
       name: unique among the cases found together, ignoring capitals; fit to be the name of a folder.
+      number: its place among them, from 1.
     """
 
     source: Path
     name: str
+    number: int = 1
+
+    def kind(self) -> CaseKind:
+        """How the source is to be read, judged by names and first bytes.
+
+        Raises:
+          InputError: nothing there, or a folder of NIfTI files.
+        """
+        if self.source.is_dir():
+            return self._folder_kind()
+        if not self.source.exists():
+            raise InputError(f"{self.source}: no such file; check the path")
+        name = self.source.name.lower()
+        if name.endswith(NIFTI_SUFFIXES):
+            return "nifti"
+        return "pictures" if name.endswith(IMAGE_SUFFIXES) else "dicom"
+
+    def volume(self, *, series_uid: str = "") -> Volume:
+        """Reads a DICOM study or NIfTI file.
+
+        Args:
+          series_uid: the DICOM series to take, or the end of its UID; empty to choose.
+
+        Raises:
+          InputError: with the file, what is wrong and the cure.
+        """
+        if self.kind() == "nifti":
+            from jcs_jax.study.nifti import read_nifti  # noqa: PLC0415  brings nibabel
+
+            return read_nifti(self.source)
+        from jcs_jax.study.dicom.reader import read_dicom  # noqa: PLC0415  brings pydicom
+
+        return read_dicom(self.source, series_uid=series_uid)
 
     def files(self) -> tuple[Path, ...]:
         """The case's pictures in natural order of their names (slice2 before slice10), hidden ones left out.
@@ -42,7 +83,7 @@ class Case:
         return tuple(sorted(pictures, key=lambda path: natural_key(path.name)))
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know of how the case was put together."""
+        """What a reader must know of how a case of pictures was put together."""
         if not self.source.is_dir():
             return ()
         ignored = sum(path.suffix.lower() not in IMAGE_SUFFIXES for path in _visible(self.source))
@@ -61,6 +102,17 @@ class Case:
         for path in self.files():
             yield read_slice(path)
 
+    def _folder_kind(self) -> CaseKind:
+        entries = sorted(_visible(self.source))
+        names = [path.name.lower() for path in entries]
+        pictures = any(name.endswith(IMAGE_SUFFIXES) for name in names)
+        others = [path for path in entries if path.is_file() and not path.name.lower().endswith(IMAGE_SUFFIXES)]
+        if pictures and not any(map(_is_dicom, others[:_MOST_LOOKED_AT])):
+            return "pictures"
+        if not pictures and any(name.endswith(NIFTI_SUFFIXES) for name in names):
+            raise InputError(f"{self.source}: holds NIfTI files; name each of them, since each is a case of its own")
+        return "dicom"
+
 
 def find_cases(inputs: Iterable[str | os.PathLike[str]]) -> list[Case]:
     """Makes one case of every input, in order; inputs of the same name get -2, -3, ... behind it.
@@ -69,7 +121,7 @@ def find_cases(inputs: Iterable[str | os.PathLike[str]]) -> list[Case]:
     """
     cases: list[Case] = []
     taken: set[str] = set()
-    for given in inputs:
+    for place, given in enumerate(inputs, start=1):
         source = Path(given)
         base = _folder_name(source)
         name, number = base, 1
@@ -77,7 +129,7 @@ def find_cases(inputs: Iterable[str | os.PathLike[str]]) -> list[Case]:
             number += 1
             name = f"{base}-{number}"
         taken.add(name.lower())
-        cases.append(Case(source, name))
+        cases.append(Case(source, name, place))
     return cases
 
 
@@ -89,11 +141,21 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def _folder_name(source: Path) -> str:
-    """A name without its picture suffix; `.` and `..` are looked up, and a root gets `case`."""
-    path = source if source.name not in ("", "..") else source.resolve()
+    """A name without its suffix; a DICOMDIR is called after its folder, `..` is looked up, and a root is `case`."""
+    path = source.parent if source.name.upper() == "DICOMDIR" else source
+    path = path if path.name not in ("", "..") else path.resolve()
     name = shown_name(path)
-    stem = name.removesuffix(path.suffix) if path.suffix.lower() in IMAGE_SUFFIXES else name
+    suffix = next((suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix)), "")
+    stem = name[: -len(suffix)] if suffix else name
     return stem.strip(" .")[:_LONGEST_NAME] or "case"
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAGIC_AT + len(_MAGIC)).endswith(_MAGIC)
+    except OSError:
+        return False
 
 
 def _visible(folder: Path) -> list[Path]:

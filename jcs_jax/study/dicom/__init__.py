@@ -1,0 +1,1 @@
+"""DICOM studies: files, series, and the one that is the chest CT."""

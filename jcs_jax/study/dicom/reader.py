@@ -1,0 +1,103 @@
+"""A CT study from DICOM."""
+
+from __future__ import annotations
+
+import collections
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jcs_jax.errors import InputError
+from jcs_jax.study.dicom.files import StudyFile, study_files
+from jcs_jax.study.dicom.headers import FileHeader, SliceHeader, read_dataset, read_header
+from jcs_jax.study.dicom.pixels import read_hounsfield
+from jcs_jax.study.dicom.series import choose, group
+from jcs_jax.study.dicom.stack import stack
+from jcs_jax.study.hounsfield import check_hounsfield
+from jcs_jax.study.volume import DicomHeaders, Orientation, Volume, clip_hounsfield
+
+LEAST_SIDE, MOST_VOXELS = 32, 2**29
+_LOSSY = "the pictures were compressed with loss; faint opacities may be lost or made up"
+_PHASE_UNKNOWN = "the files do not say whether contrast medium was given"
+_CONTRAST = "contrast medium was given: vessels and enhancing tissue are denser than the networks have learned"
+
+
+def read_dicom(source: Path, *, series_uid: str = "") -> Volume:
+    """Reads the chest CT of a study.
+
+    Args:
+      source: a folder, a zip file, a DICOMDIR, or one file.
+      series_uid: the series to take, or the end of its UID; empty to choose (`series.choose`).
+
+    Returns:
+      The volume, in the patient's order.
+
+    Raises:
+      InputError: with the file, what is wrong and the cure.
+    """
+    headers, faults = _read_headers(study_files(source))
+    if not headers:
+        raise InputError(_nothing_read(source, faults))
+    series, chosen = choose(group(headers), source, uid=series_uid)
+    stacked = stack(series.slices, source)
+    rows, columns = stacked.slices[0].size
+    if min(rows, columns) < LEAST_SIDE:
+        raise InputError(
+            f"{source}: its slices are {columns} x {rows} pixels, too small for CT (at least {LEAST_SIDE} a side)"
+        )
+    if rows * columns * len(stacked.slices) > MOST_VOXELS:
+        raise InputError(f"{source}: {len(stacked.slices)} slices of {columns} x {rows} are too many for one series")
+    planes = list(read_hounsfield(stacked.slices))
+    values = np.stack([clip_hounsfield(plane) for plane in planes])
+    check_hounsfield(np.stack(planes) if len(planes) == 1 else values, str(source))
+    orientation = Orientation.nearest(stacked.affine)
+    return Volume(
+        np.ascontiguousarray(orientation.apply(values)),
+        orientation.apply_affine(stacked.affine, values.shape),
+        stacked.heights,
+        orientation,
+        tuple(note for note in (chosen, *_about_files(faults), *stacked.notes, *_about_series(series.headers)) if note),
+        functools.partial(_read_again, stacked.slices),
+    )
+
+
+def _read_again(slices: tuple[SliceHeader, ...]) -> DicomHeaders:
+    """Headers of the slices' files; of a file of many frames once."""
+    if len({one.file.name for one in slices}) == 1 and len(slices) > 1:
+        return DicomHeaders([_dataset(slices[0])], [one.frame for one in slices])
+    return DicomHeaders([_dataset(one) for one in slices], None)
+
+
+def _dataset(header: SliceHeader) -> Any:
+    with header.file.open() as stream:
+        return read_dataset(stream, header.file.name, pixels=False)
+
+
+def _read_headers(files: list[StudyFile]) -> tuple[list[FileHeader], list[str]]:
+    headers, faults = [], []
+    for file in files:
+        try:
+            headers.append(read_header(file))
+        except InputError as error:
+            faults.append(str(error))
+    return headers, faults
+
+
+def _nothing_read(source: Path, faults: list[str]) -> str:
+    if len(faults) == 1:
+        return faults[0]
+    return f"{source}: none of its {len(faults)} files is a DICOM picture; the first: {faults[0]}"
+
+
+def _about_files(faults: list[str]) -> list[str]:
+    return [f"{len(faults)} file{'s' * (len(faults) > 1)} of the study could not be read as pictures"] if faults else []
+
+
+def _about_series(headers: tuple[FileHeader, ...]) -> list[str]:
+    notes = [_LOSSY] if any(header.lossy for header in headers) else []
+    contrast = collections.Counter(header.contrast for header in headers)
+    if contrast[True]:
+        return [*notes, _CONTRAST]
+    return notes if contrast[False] else [*notes, _PHASE_UNKNOWN]
