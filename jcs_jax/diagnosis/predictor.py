@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
-import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from jcs_jax import explain
-from jcs_jax.diagnosis.result import MapAgreement, ModelCard, SliceDiagnosis, SliceFindings
+from jcs_jax.diagnosis.decision import DEFAULT_RULE, LEAST_SLICES, decide
+from jcs_jax.diagnosis.result import Diagnosis, MapAgreement, ModelCard, SliceDiagnosis, SliceFindings
+from jcs_jax.diagnosis.stages import Screening, Stages
 from jcs_jax.errors import InputError
-from jcs_jax.models.output import infection_probability, lesion_probability
 from jcs_jax.models.presets import Preset
 from jcs_jax.study.images import SliceImage
 
+PICTURES_ONLY = "the decision takes the pictures for slices of one patient that are evenly spread, all with lung"
 CENTRE_ONLY = "the network looked at the central crop of the picture only: what lies outside was not judged"
-
-
-class _Answer(NamedTuple):
-    """What the network says of one slice, on its own frame; with a leading axis, of a batch.
-
-    Attributes:
-      class_probability: () in [0, 1], of infection; None without a class head.
-      lesion_probability: (h, w) in [0, 1], of opacification; None without segmentation.
-      activation: (h', w'), coarse and signed, with the log-odds of `class_probability` as its mean; None
-        without a class head.
-    """
-
-    class_probability: Array | np.ndarray | None
-    lesion_probability: Array | np.ndarray | None
-    activation: Array | np.ndarray | None
-
-
-def _run_network(model: nn.Module, variables: Mapping[str, Any], images: Float[Array, "n h w 3"]) -> _Answer:
-    """Applies the network in evaluation mode; of the side maps only the first is the answer."""
-    output: Any = model.apply(variables, images, train=False)
-    activation = None
-    if output.class_logits is not None:
-        kernel = variables["params"]["class_head"]["kernel"]
-        features = output.intermediates["class_features"]
-        activation = explain.class_activation_map(features, kernel, explain.INFECTED, against=explain.UNINFECTED)
-    return _Answer(infection_probability(output), lesion_probability(output), activation)
 
 
 class Predictor:
@@ -59,6 +32,7 @@ class Predictor:
       preset: its preprocessing and thresholds.
       batch_size: most slices that go through the network at once.
       checkpoint: name to report for the weights.
+      flip: average over every slice and its mirror image.
 
     Raises:
       ValueError: if batch_size is below 1.
@@ -72,17 +46,19 @@ class Predictor:
         *,
         batch_size: int = 8,
         checkpoint: str | None = None,
+        flip: bool = False,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         self.preset = preset
         self.batch_size = batch_size
-        self.card = ModelCard(checkpoint, preset.to_json(), preset.class_threshold, preset.mask_threshold)
-        self._variables = variables
-        self._run = jax.jit(functools.partial(_run_network, model))
+        self.card = ModelCard.of(checkpoint, preset.to_json())
+        self.stages = Stages(model, variables, preset, flip=flip, batch_size=batch_size)
 
     @classmethod
-    def from_checkpoint(cls, name_or_path: str | os.PathLike[str], *, batch_size: int = 8) -> Predictor:
+    def from_checkpoint(
+        cls, name_or_path: str | os.PathLike[str], *, batch_size: int = 8, flip: bool = False
+    ) -> Predictor:
         """Loads a model folder, as `jcs train` and `jcs convert` write it.
 
         Raises:
@@ -92,7 +68,7 @@ class Predictor:
 
         model, variables, preset = load_model(name_or_path)
         name = Path(name_or_path).resolve().name
-        return cls(model, variables, preset, batch_size=batch_size, checkpoint=name)
+        return cls(model, variables, preset, batch_size=batch_size, checkpoint=name, flip=flip)
 
     def predict(self, slices: Iterable[SliceImage]) -> list[SliceDiagnosis]:
         """Diagnoses slices that fit into memory together with their maps; see `stream`."""
@@ -112,35 +88,29 @@ class Predictor:
         """
         remaining = iter(slices)
         while batch := list(itertools.islice(remaining, self.batch_size)):
-            for image, answer in zip(batch, self._predict_batch(batch), strict=True):
-                yield self._diagnose(image, answer)
+            inputs = [self.preset.preprocessing.network_input(image.intensity) for image in batch]
+            try:
+                screened = self.stages.screen(inputs) if self.stages.classifies else [None] * len(batch)
+                trunks = [{} if one is None else one.trunk for one in screened]
+                lesions = self.stages.segment(inputs, trunks) if self.stages.segments else [None] * len(batch)
+            except InputError as error:
+                raise InputError(f"{batch[0].name} to {batch[-1].name}: {error}") from error
+            for image, screening, probability in zip(batch, screened, lesions, strict=True):
+                yield self._diagnose(image, screening, probability)
 
-    def _predict_batch(self, batch: list[SliceImage]) -> list[_Answer]:
-        """Runs one batch, padded to a power of two so that few shapes are compiled; drops the padding."""
-        inputs = np.stack([self.preset.preprocessing.network_input(image.intensity) for image in batch])
-        width = min(self.batch_size, 1 << (len(batch) - 1).bit_length())
-        padding = np.zeros((width - len(batch), *inputs.shape[1:]), inputs.dtype)
-        answer = jax.device_get(self._run(self._variables, np.concatenate([inputs, padding])))
-        answers = [jax.tree.map(lambda values, i=index: values[i], answer) for index in range(len(batch))]
-        for image, values in zip(batch, answers, strict=True):
-            if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(values)):
-                raise InputError(
-                    f"{image.name}: the network's answer is not finite; convert or train its checkpoint again"
-                )
-        return answers
-
-    def _diagnose(self, image: SliceImage, answer: _Answer) -> SliceDiagnosis:
+    def _diagnose(
+        self, image: SliceImage, screening: Screening | None, lesions: Float[np.ndarray, "h w"] | None
+    ) -> SliceDiagnosis:
         """Brings one slice's maps back onto the slice and measures them."""
         preprocessing = self.preset.preprocessing
         shape = (image.intensity.shape[0], image.intensity.shape[1])
         probability = mask = activation = agreement = infected = None
-        if answer.lesion_probability is not None:
-            probability = preprocessing.to_source(np.asarray(answer.lesion_probability), shape)
+        if lesions is not None:
+            probability = preprocessing.to_source(lesions, shape)
             mask = probability >= self.preset.mask_threshold
-        if answer.activation is not None:
-            activation = preprocessing.to_source(np.asarray(answer.activation), shape)
-        if answer.class_probability is not None:
-            infected = float(answer.class_probability)
+        if screening is not None:
+            activation = preprocessing.to_source(np.asarray(screening.activation), shape)
+            infected = float(screening.probability)
         if mask is not None and activation is not None:
             agreement = MapAgreement.measure(activation, mask)
         findings = SliceFindings(
@@ -154,3 +124,31 @@ class Predictor:
             agreement=agreement,
         )
         return SliceDiagnosis(findings, image.intensity, probability, mask, activation)
+
+
+def picture_diagnosis(
+    predictor: Predictor, case: str, findings: tuple[SliceFindings, ...], *, notes: tuple[str, ...] = ()
+) -> Diagnosis:
+    """The numbers of a case of pictures; three and more get a decision, each counting the same.
+
+    Args:
+      predictor: that found them.
+      case: its name.
+      findings: of its slices.
+      notes: what a reader must know of how the case was put together.
+    """
+    rule = predictor.preset.patient
+    probabilities = np.array([one.class_probability for one in findings if one.class_probability is not None])
+    decision = None
+    if len(probabilities) >= LEAST_SLICES:
+        notes = (*notes, PICTURES_ONLY, *([] if rule.chosen_on else [DEFAULT_RULE]))
+        certain = np.clip(probabilities, 1e-12, 1 - 1e-12)
+        decision = decide(
+            np.log(certain / (1 - certain)),
+            probabilities >= predictor.preset.class_threshold,
+            rule,
+            extents=np.ones(len(findings)),
+            lung_bearing=np.ones(len(findings), bool),
+            millimetres=False,
+        )
+    return Diagnosis(case, predictor.card, findings, notes, decision=decision)

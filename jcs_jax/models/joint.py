@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from jcs_jax.models.classifier import Classifier
 from jcs_jax.models.output import ModelOutput, named, pooled_class_logits, refuse_bad_dropout
 from jcs_jax.models.segmenter import decoder_norm
 from jcs_jax.nn.attention import EnhancedFeatureModule
@@ -55,6 +56,12 @@ class JointNetwork(nn.Module):
         refuse_bad_dropout(self.dropout)
         super().__post_init__()
 
+    def screening_part(self) -> Classifier:
+        """The part that classifies, with the same names of parameters; only for networks with a class head."""
+        return Classifier(
+            self.stem, self.planes, self.depths, self.classes, self.dropout, style=self.style, parent=None
+        )
+
     @nn.compact
     def __call__(
         self,
@@ -62,6 +69,7 @@ class JointNetwork(nn.Module):
         *,
         vgg_features: Float[Array, "n h w c"] | None = None,
         res2net_features: Float[Array, "n h2 w2 d"] | None = None,
+        res2net_stages: Mapping[str, Float[Array, "n h2 w2 e"]] | None = None,
         train: bool = False,
     ) -> ModelOutput:
         """Segments (and with a class head classifies) images or stored first-stage features.
@@ -72,6 +80,8 @@ class JointNetwork(nn.Module):
           res2net_features: (N, ceil(H/2), ceil(W/2), stem[-1]), Res2Net's stem after ReLU.
           train: whether a live batch norm uses the batch's statistics, features are dropped (which needs a key
             `dropout` in `rngs`), and `style.remat` applies.
+          res2net_stages: all five stages, `stage0` to `stage4`, where `screening_part` has computed them; Res2Net is
+            not run then.
 
         Returns:
           Output with `side_logits` at the image's size, and `class_logits` where there is a class head.
@@ -83,9 +93,9 @@ class JointNetwork(nn.Module):
         vgg = VGGEncoder(self.vgg_channels, self.vgg_depths, style=self.style, name="vgg")(
             vgg_input, from_features=vgg_features is not None, train=train
         )
-        res2net = Res2NetEncoder(self.stem, self.planes, self.depths, style=self.style, name="res2net")(
-            res2net_input, from_features=res2net_features is not None, train=train
-        )
+        res2net = res2net_stages or Res2NetEncoder(
+            self.stem, self.planes, self.depths, style=self.style, name="res2net"
+        )(res2net_input, from_features=res2net_features is not None, train=train)
         style = self.style.with_norm(decoder_norm(self.style.norm))
         stage5, stage6 = EnhancedFeatureModule(self.vgg_channels[-1], style=style, name="enhanced")(
             vgg["stage5"], train=train
@@ -100,7 +110,7 @@ class JointNetwork(nn.Module):
         side_logits = SideHeads(style=style, name="heads")(levels, vgg_input.shape[1:3])
         intermediates = {
             **named("vgg", vgg),
-            **named("res2net", res2net),
+            **named("res2net", dict(res2net)),
             "context.stage5": stage5,
             "context.stage6": stage6,
             **{f"fused.stage{number}": x for number, x in enumerate(fused, start=1)},

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jcs_jax.models.classifier import Classifier
 from jcs_jax.models.inputs import STAGE_FEATURES
 from jcs_jax.models.joint import JointNetwork
+from jcs_jax.models.operating_point import FamiliarFeatures, PatientRule
 from jcs_jax.models.segmenter import Segmenter
 from jcs_jax.nn.layers import Style
 from jcs_jax.preprocessing import Preprocessing
@@ -37,6 +38,8 @@ class Preset:
       class_threshold: probability of infection from which a slice counts as positive.
       mask_threshold: probability from which a pixel counts as opacified.
       source: where the design or the weights come from.
+      patient: how slices' answers become one for a patient.
+      familiar: what the class features are like on known data; None where nobody measured it.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Preset:
     class_threshold: float = 0.5
     mask_threshold: float = 0.5
     source: str = "JCS reimplementation; no weights"
+    patient: PatientRule = dataclasses.field(default_factory=PatientRule)
+    familiar: FamiliarFeatures | None = None
 
     @property
     def stage_features(self) -> tuple[str, ...]:
@@ -70,7 +75,10 @@ class Preset:
         """Rebuilds what `to_json` wrote (lists become tuples); an unknown key raises TypeError."""
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in values["options"].items()}
         preprocessing = Preprocessing.from_json(values["preprocessing"])
-        return cls(**{**values, "options": options, "preprocessing": preprocessing})
+        patient = PatientRule(**values.get("patient", {}))
+        familiar = FamiliarFeatures.from_json(values["familiar"]) if values.get("familiar") else None
+        rebuilt = {"options": options, "preprocessing": preprocessing, "patient": patient, "familiar": familiar}
+        return cls(**{**values, **rebuilt})
 
 
 _REFERENCE = "sizes of the JCS release (Wu et al., IEEE TIP 2021)"

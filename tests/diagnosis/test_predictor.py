@@ -1,5 +1,7 @@
 """The predictor on a network whose answers can be computed by hand."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -98,7 +100,8 @@ def test_few_shapes_are_compiled():
     with jax.log_compiles(False):
         for count in (4, 4, 3, 7, 1):
             predictor.predict([slice_of(square())] * count)
-    assert predictor._run._cache_size() == 2  # 4 (also for 3) and 1
+    assert predictor.stages._screen._cache_size() == 2  # 4 (also for 3) and 1
+    assert predictor.stages._segment._cache_size() == 2
 
 
 def test_stream_reads_no_further_ahead_than_a_batch():
@@ -119,7 +122,8 @@ def test_no_slices_give_no_results(predictor):
 
 
 def test_network_without_class_head_gives_a_mask_only():
-    (result,) = _predictor(classifies=False).predict([slice_of(square())])
+    stub = StubNetwork(classifies=False)
+    (result,) = Predictor(stub, {"params": {}}, stub_network.preset()).predict([slice_of(square())])
     assert result.activation is None
     assert result.findings.class_probability is None
     assert result.findings.positive is None
@@ -128,7 +132,8 @@ def test_network_without_class_head_gives_a_mask_only():
 
 
 def test_network_without_segmentation_gives_a_class_only():
-    (result,) = _predictor(segments=False).predict([slice_of(square())])
+    preset = dataclasses.replace(stub_network.preset(), architecture="classifier")
+    (result,) = _predictor(preset=preset, segments=False).predict([slice_of(square())])
     assert result.mask is None
     assert result.probability is None
     assert result.findings.lesion_share is None

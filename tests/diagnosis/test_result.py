@@ -35,11 +35,12 @@ def test_case_takes_its_highest_slice_and_counts_the_positive_ones():
     values = diagnosis.to_json()
     assert values["case"] == {
         "name": "case",
+        "source": "pictures",
         "statement": SLICE_LEVEL,
         "slices": 3,
         "positive_slices": 2,
         "highest_class_probability": 0.9,
-        "highest_slice": "b",
+        "highest_slice": 2,
     }
     json.dumps(values, allow_nan=False)
 

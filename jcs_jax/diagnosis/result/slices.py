@@ -1,16 +1,14 @@
-"""What a diagnosis says, as plain values: no model and no file in here."""
+"""What is found on single slices, as plain values."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-SLICE_LEVEL = "slice-level result; no patient-level decision yet"
-_DIGITS = 6
+from jcs_jax.diagnosis.result.rounding import rounded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ class SliceFindings:
     """The numbers of one slice.
 
     Attributes:
-      name: the picture's file name, without its folder.
+      name: the picture's file name, without its folder; empty for a slice of a volume.
       shape: (H, W) of the picture in pixels.
       pixels_sha256: of its 8-bit grey levels, if it had such.
       notes: what a reader must know about the picture.
@@ -50,6 +48,10 @@ class SliceFindings:
       positive: whether that reaches the class threshold; None without a class head.
       lesion_share: mask pixels over pixels of the picture (not of the lung), 0 to 1; None without segmentation.
       agreement: of map and mask; None if there aren't both, or one of them is empty.
+      left_out: whether the segmentation left the slice out since it isn't positive.
+      height_mm: along the slices' normal, from the lowest one; None without millimetres.
+      lung_bearing: whether there is lung on it; None without HU.
+      lesion_area_mm2: of the mask; None without millimetres or mask.
     """
 
     name: str
@@ -60,22 +62,35 @@ class SliceFindings:
     positive: bool | None = None
     lesion_share: float | None = None
     agreement: MapAgreement | None = None
+    left_out: bool = False
+    height_mm: float | None = None
+    lung_bearing: bool | None = None
+    lesion_area_mm2: float | None = None
+
+    @property
+    def judged_for_lesions(self) -> bool:
+        """Whether there is a network that draws masks, be it that it left this slice out."""
+        return self.left_out or self.lesion_share is not None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; fractions rounded to six decimals."""
         agreement = self.agreement
         return {
-            "file": self.name,
+            "file": self.name or None,
             "height": self.shape[0],
             "width": self.shape[1],
             "pixels_sha256": self.pixels_sha256,
             "notes": list(self.notes),
-            "class_probability": _rounded(self.class_probability),
+            "height_mm": rounded(self.height_mm, 3),
+            "lung_bearing": self.lung_bearing,
+            "class_probability": rounded(self.class_probability),
             "positive": self.positive,
-            "lesion_share_of_picture": _rounded(self.lesion_share),
+            "segmented": self.lesion_share is not None,
+            "lesion_share_of_picture": rounded(self.lesion_share),
+            "lesion_area_mm2": rounded(self.lesion_area_mm2, 3),
             "map_mask_agreement": agreement
             and {
-                "activation_inside_mask": _rounded(agreement.inside_share),
+                "activation_inside_mask": rounded(agreement.inside_share),
                 "pointing_hit": agreement.pointing_hit,
             },
         }
@@ -101,87 +116,3 @@ class SliceDiagnosis:
     probability: Float[np.ndarray, "h w"] | None = None
     mask: Bool[np.ndarray, "h w"] | None = None
     activation: Float[np.ndarray, "h w"] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelCard:
-    """Which network made a diagnosis.
-
-    Attributes:
-      checkpoint: the model folder's own name, never its path; None for a model in memory.
-      preset: the preset's plain values.
-      class_threshold: probability from which a slice counts as positive.
-      mask_threshold: probability from which a pixel counts as opacified.
-    """
-
-    checkpoint: str | None
-    preset: Mapping[str, Any]
-    class_threshold: float
-    mask_threshold: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Diagnosis:
-    """The result of one case.
-
-    Attributes:
-      case: its name.
-      model: which network.
-      slices: one or more, in the case's order.
-      case_notes: what a reader must know of how the case was put together.
-    """
-
-    case: str
-    model: ModelCard
-    slices: tuple[SliceFindings, ...]
-    case_notes: tuple[str, ...] = ()
-
-    @property
-    def classified(self) -> bool:
-        """Whether the network has a class head."""
-        return all(findings.class_probability is not None for findings in self.slices)
-
-    @property
-    def segmented(self) -> bool:
-        """Whether the network draws masks."""
-        return all(findings.lesion_share is not None for findings in self.slices)
-
-    @property
-    def highest(self) -> SliceFindings | None:
-        """The slice with the highest probability of infection (the first of equals); None without a class head."""
-        return max(self.slices, key=lambda findings: findings.class_probability or 0) if self.classified else None
-
-    @property
-    def positive_slices(self) -> int | None:
-        """Number of slices that reach the class threshold; None without a class head."""
-        return sum(bool(findings.positive) for findings in self.slices) if self.classified else None
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The case's notes, what the network can't do, then the slices' notes without repetition."""
-        limits = []
-        if not self.classified:
-            limits.append("this network has no class head: no class probability and no activation map")
-        if not self.segmented:
-            limits.append("this network does not segment: no mask and no lesion area")
-        of_slices = (note for findings in self.slices for note in findings.notes)
-        return tuple(dict.fromkeys((*self.case_notes, *limits, *of_slices)))
-
-    def to_json(self) -> dict[str, Any]:
-        """The case's level, then every slice, as plain values."""
-        highest = self.highest
-        return {
-            "case": {
-                "name": self.case,
-                "statement": SLICE_LEVEL,
-                "slices": len(self.slices),
-                "positive_slices": self.positive_slices,
-                "highest_class_probability": highest and _rounded(highest.class_probability),
-                "highest_slice": highest and highest.name,
-            },
-            "slices": [findings.to_json() for findings in self.slices],
-        }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, _DIGITS)
