@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jcs_jax.errors import InputError
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.(tmp|old)")  # the names that `_beside` gives
+_TEMPORARY_END = r"\.[0-9a-f]{8}\.(tmp|old)"  # of the names that `_beside` gives
 
 
 def require_folder(path: str | os.PathLike[str], *, purpose: str) -> None:
@@ -96,10 +96,16 @@ def _replace_folder(new: Path, target: Path) -> None:
         shutil.rmtree(old)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files and folders of processes that died while they wrote into a folder."""
+def remove_leftovers(folder: Path, *, of: str = "") -> None:
+    """Removes the temporary files and folders of processes that died while they wrote into a folder.
+
+    Args:
+      folder: that they wrote into.
+      of: the name of what they wrote; empty for all.
+    """
+    names = re.compile(rf"\.{re.escape(of) if of else '.+'}{_TEMPORARY_END}")
     for path in folder.iterdir():
-        if _TEMPORARY.fullmatch(path.name):
+        if names.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 

@@ -1,10 +1,11 @@
-"""Fills one case's folder: pictures of every slice, then `diagnosis.json`."""
+"""Fills the folder of a case of pictures: masks and maps of every slice, a page, and `diagnosis.json`."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,9 +14,12 @@ from jcs_jax.diagnosis.result import Diagnosis, ModelCard, SliceDiagnosis, Slice
 from jcs_jax.errors import InputError
 from jcs_jax.report import json_report
 from jcs_jax.report.colormap import shared_scale
+from jcs_jax.report.html.page import write_html
+from jcs_jax.report.html.pictures import ViewerSlice
 from jcs_jax.report.overlay import activation_overlay, mask_overlay, mask_picture, png_bytes
 
-REPORT_NAME = "diagnosis.json"
+FORMATS = ("json", "html", "png")
+Finish = Callable[[tuple[SliceFindings, ...]], Diagnosis]
 
 
 def require_free(folder: Path, *, source: Path, overwrite: bool) -> None:
@@ -35,7 +39,7 @@ def require_free(folder: Path, *, source: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{folder}: already exists; give --overwrite, or another --output")
-    if folder.is_symlink() or not (folder / REPORT_NAME).is_file():
+    if folder.is_symlink() or not (folder / json_report.FILE_NAME).is_file():
         raise InputError(f"{folder}: not the folder of an earlier result; move it away or give another --output")
     if source.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"{folder}: it holds the input {source}; give another --output")
@@ -43,28 +47,28 @@ def require_free(folder: Path, *, source: Path, overwrite: bool) -> None:
 
 def write_case(
     folder: Path,
-    case: str,
     results: Iterable[SliceDiagnosis],
     model: ModelCard,
+    finish: Finish,
     *,
     numbered: bool,
-    notes: tuple[str, ...] = (),
-) -> Diagnosis:
-    """Writes mask, overlay and activation picture of every slice, and the report.
+    formats: tuple[str, ...] = FORMATS,
+) -> dict[str, Any]:
+    """Writes mask, overlay and activation picture of every slice, the page and the report.
 
-    Results are taken one by one and their maps not kept, so a case may have many slices. Activation pictures
+    Results are taken one by one and their maps kept on disk, so a case may have many slices. Activation pictures
     share one scale and so are drawn last.
 
     Args:
       folder: existing and empty; best one from `files.atomic_directory`.
-      case: its name.
       results: at least one.
       model: which network made them.
+      finish: makes the case's numbers of those of its slices.
       numbered: whether file names begin with the slice's number; a single slice needs none.
-      notes: what a reader must know of how the case was put together.
+      formats: of `FORMATS`; the report is always written.
 
     Returns:
-      The case's numbers.
+      The content of `diagnosis.json`.
 
     Raises:
       ValueError: if there are no results.
@@ -75,25 +79,39 @@ def write_case(
     with tempfile.TemporaryDirectory(prefix=".maps.", dir=folder) as kept:
         for result in results:
             prefix = f"{len(findings) + 1:04d}_" if numbered else ""
-            pictures.append(_write_mask_pictures(folder, prefix, result, model))
+            pictures.append(_write_mask_pictures(folder, prefix, result, model) if "png" in formats else {})
             if result.activation is not None:
                 scales.append(shared_scale([result.activation]))
-                np.save(Path(kept) / f"{len(findings)}.npy", np.stack([result.intensity, result.activation]))
-                pictures[-1]["activation"] = f"{prefix}activation.png"
+                if "png" in formats:
+                    pictures[-1]["activation"] = f"{prefix}activation.png"
+            _keep(Path(kept) / f"{len(findings)}.npz", result)
             findings.append(result.findings)
         if not findings:
-            raise ValueError(f"case {case}: no slices to report")
+            raise ValueError("no slices to report")
         scale = max(scales) if scales else None
-        for index, written in enumerate(pictures):
-            if scale is not None and "activation" in written:
-                intensity, activation = np.load(Path(kept) / f"{index}.npy", allow_pickle=False)
-                caption = _class_caption(findings[index], model)
-                picture = activation_overlay(intensity, activation, scale=scale, caption=caption)
+        diagnosis = finish(tuple(findings))
+        files = {"html": "report.html"} if "html" in formats else {}
+        report = json_report.case_report(diagnosis, pictures=pictures, activation_scale=scale, files=files)
+        for written, told, maps in zip(pictures, findings, _kept(Path(kept), len(findings)), strict=True):
+            if scale is not None and "activation" in written and maps.activation is not None:
+                caption = _class_caption(told, model)
+                picture = activation_overlay(maps.values, maps.activation, scale=scale, caption=caption)
                 _write_picture(folder / written["activation"], picture)
-    diagnosis = Diagnosis(case, model, tuple(findings), notes)
-    report = json_report.case_report(diagnosis, pictures=pictures, activation_scale=scale)
-    (folder / REPORT_NAME).write_text(json_report.to_text(report), encoding="utf-8")
-    return diagnosis
+        if "html" in formats:
+            write_html(folder / files["html"], report, _kept(Path(kept), len(findings)), hounsfield=False)
+    (folder / json_report.FILE_NAME).write_text(json_report.to_text(report), encoding="utf-8")
+    return report
+
+
+def _keep(path: Path, result: SliceDiagnosis) -> None:
+    maps = {"values": result.intensity, "mask": result.mask, "activation": result.activation}
+    np.savez(path, allow_pickle=False, **{name: values for name, values in maps.items() if values is not None})
+
+
+def _kept(folder: Path, count: int) -> Iterator[ViewerSlice]:
+    for index in range(count):
+        with np.load(folder / f"{index}.npz", allow_pickle=False) as maps:
+            yield ViewerSlice(maps["values"], maps.get("mask"), None, maps.get("activation"))
 
 
 def _write_mask_pictures(folder: Path, prefix: str, result: SliceDiagnosis, model: ModelCard) -> dict[str, str]:

@@ -8,15 +8,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jcs_jax import __version__
-from jcs_jax.diagnosis.result import Diagnosis
-from jcs_jax.notice import RESEARCH_USE
+from jcs_jax.diagnosis.result import Diagnosis, ModelCard
+from jcs_jax.notice import RESEARCH_USE, TOOL
 
-SCHEMA = "jcs-diagnosis/1"
+SCHEMA = "jcs-diagnosis/2"
+FILE_NAME = "diagnosis.json"
 PICTURES = ("mask", "overlay", "activation")
+FILES = ("html", "mask_nifti", "lesions_nifti", "seg", "sr", "captures")
 
 
 def case_report(
-    diagnosis: Diagnosis, *, pictures: Sequence[Mapping[str, str]], activation_scale: float | None
+    diagnosis: Diagnosis,
+    *,
+    pictures: Sequence[Mapping[str, str]],
+    activation_scale: float | None,
+    files: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything there is to say of a case, notes and warnings first; no path, no user name.
 
@@ -24,6 +30,7 @@ def case_report(
       diagnosis: the result.
       pictures: for every slice the files written, by kind (`PICTURES`); kinds that weren't written are left out.
       activation_scale: value of the last colour in the activation pictures; None without a class head.
+      files: of the whole case, by kind (`FILES`); kinds that weren't written may be left out.
 
     Returns:
       Plain values that follow `schema()`.
@@ -32,7 +39,7 @@ def case_report(
       ValueError: if there aren't as many `pictures` as slices.
     """
     values = diagnosis.to_json()
-    model = diagnosis.model
+    model, screening = diagnosis.model, diagnosis.screening_model or diagnosis.model
     slices = [
         {**findings, "files": {kind: written.get(kind) for kind in PICTURES}}
         for findings, written in zip(values["slices"], pictures, strict=True)
@@ -47,17 +54,23 @@ def case_report(
         "schema": SCHEMA,
         "research_use": RESEARCH_USE,
         "notes": list(diagnosis.notes),
-        "tool": {"name": "jcs-jax", "version": __version__},
-        "model": {
-            "name": model.preset["name"],
-            "checkpoint": model.checkpoint,
-            "source": model.preset["source"],
-            "preset": dict(model.preset),
-        },
-        "thresholds": {"class_probability": model.class_threshold, "mask_probability": model.mask_threshold},
-        "case": values["case"],
+        "tool": {"name": TOOL, "version": __version__},
+        "model": _card(model),
+        "screening_model": diagnosis.screening_model and _card(diagnosis.screening_model),
+        "thresholds": {"class_probability": screening.class_threshold, "mask_probability": model.mask_threshold},
+        **{part: values[part] for part in ("case", "decision", "geometry", "lesions")},
+        "files": {kind: (files or {}).get(kind) for kind in FILES},
         "activation": None if activation_scale is None else activation,
         "slices": slices,
+    }
+
+
+def _card(model: ModelCard) -> dict[str, Any]:
+    return {
+        "name": model.preset["name"],
+        "checkpoint": model.checkpoint,
+        "source": model.preset["source"],
+        "preset": dict(model.preset),
     }
 
 

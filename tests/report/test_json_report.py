@@ -24,7 +24,7 @@ def _report(findings: SliceFindings = WHOLE, names=NAMES, scale: float | None = 
 
 def test_schema_is_valid_and_versioned():
     jsonschema.Draft202012Validator.check_schema(schema())
-    assert schema()["properties"]["schema"] == {"const": "jcs-diagnosis/1"}
+    assert schema()["properties"]["schema"] == {"const": "jcs-diagnosis/2"}
 
 
 @pytest.mark.parametrize("arguments", [(WHOLE, NAMES, 3.5), (WHOLE, NAMES, 0.0), (BARE, {}, None)])
@@ -50,7 +50,7 @@ def test_report_says_which_tool_model_and_thresholds():
 
 
 def test_report_is_slice_level_and_says_so():
-    assert _report()["case"]["statement"] == "slice-level result; no patient-level decision yet"
+    assert _report()["case"]["statement"] == "slice-level result; no decision on the patient"
 
 
 def test_slice_names_its_files_and_its_numbers():
@@ -80,7 +80,7 @@ def test_every_slice_needs_its_pictures():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("schema", "jcs-diagnosis/2"), ("research_use", "fit for patients"), ("extra", 1), ("slices", [])],
+    [("schema", "jcs-diagnosis/1"), ("research_use", "fit for patients"), ("extra", 1), ("slices", [])],
 )
 def test_schema_refuses_a_changed_report(key, value):
     assert not VALIDATOR.is_valid({**_report(), key: value})

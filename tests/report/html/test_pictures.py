@@ -1,0 +1,84 @@
+"""What the page holds of a slice is the slice, as exactly as it says."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jcs_jax.report.html.pictures import QUALITIES, SliceEncoder, ViewerSlice, grey_values, to_greys
+
+RNG = np.random.default_rng(0)
+
+
+def _decoded(text: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def _encoder(slices: int = 1, *, hounsfield: bool = True) -> SliceEncoder:
+    return SliceEncoder(slices, hounsfield=hounsfield, activation_scale=2.0)
+
+
+@pytest.mark.parametrize(
+    ("hounsfield", "grey"), [(-3000, 0), (-1024, 0), (-592, 64), (-160, 128), (40, 178), (240, 228), (600, 255)]
+)
+def test_greys_of_hounsfield_units(hounsfield, grey):
+    assert to_greys(np.array([hounsfield]), hounsfield=True) == [grey]
+
+
+def test_a_grey_stands_for_hounsfield_units_within_half_a_step():
+    given = np.arange(-1024, 601)
+    shown = grey_values(hounsfield=True)[to_greys(given, hounsfield=True)]
+    assert np.abs(shown - given)[given < -160].max() < 3.5
+    assert np.abs(shown - given)[(given >= -160) & (given <= 240)].max() <= 2
+
+
+def test_intensities_beyond_0_and_1_are_cut_off():
+    np.testing.assert_array_equal(to_greys(np.array([-1.0, 0.5, 2.0]), hounsfield=False), [0, 128, 255])
+
+
+def test_a_slice_comes_back_within_the_error_that_is_told():
+    rows, columns = np.mgrid[:128, :128]
+    given = (-800 + 5 * rows + 2 * columns).astype(np.int16)
+    encoder = _encoder()
+    shown = grey_values(hounsfield=True)[
+        np.asarray(Image.fromarray(_decoded(encoder.encode(ViewerSlice(given))["greys"])).convert("L"))
+    ]
+    error = np.abs(shown - np.clip(given, -1024, 600)).mean()
+    assert error < 6
+    assert encoder.mean_error == pytest.approx(error, rel=1e-5)
+
+
+def test_masks_and_numbers_beyond_a_byte_are_exact():
+    labels = RNG.integers(0, 65536, (20, 30)).astype(np.uint16)
+    mask = RNG.random((20, 30)) < 0.5
+    pixels = _decoded(_encoder().encode(ViewerSlice(np.zeros((20, 30)), mask, labels))["regions"]).astype(int)
+    np.testing.assert_array_equal(pixels[..., 0] == 255, mask)
+    np.testing.assert_array_equal(pixels[..., 1] + 256 * pixels[..., 2], labels)
+
+
+def test_without_a_lesion_there_is_nothing_to_keep():
+    empty = ViewerSlice(np.zeros((20, 30)), np.zeros((20, 30), bool), np.zeros((20, 30), np.uint16))
+    assert set(_encoder().encode(empty)) == {"greys"}
+    assert set(_encoder().encode(ViewerSlice(np.zeros((20, 30))))) == {"greys"}
+
+
+def test_the_map_has_256_steps_from_0_to_the_scale():
+    given = np.array([[-1.0, 0.0], [1.0, 5.0]], np.float32)
+    levels = _decoded(_encoder().encode(ViewerSlice(np.zeros((20, 30)), activation=given))["activation"])
+    np.testing.assert_array_equal(levels, [[0, 0], [128, 255]])
+
+
+def test_quality_falls_when_slices_would_not_fit_the_page():
+    noise = ViewerSlice(RNG.normal(-400, 300, (256, 256)))
+    few, many = _encoder(), _encoder(2000)
+    assert len(few.encode(noise)["greys"]) > len(many.encode(noise)["greys"])
+    assert few.quality == QUALITIES[0]
+    assert many.quality == QUALITIES[-1]
+
+
+@pytest.mark.parametrize("kind", ["mask", "labels"])
+def test_a_region_of_another_size_is_refused(kind):
+    with pytest.raises(ValueError, match=kind):
+        _encoder().encode(ViewerSlice(np.zeros((20, 30)), **{kind: np.ones((20, 31), np.uint16)}))
