@@ -1,7 +1,8 @@
-"""`jcs diagnose`: pictures of CT slices in; class probability, mask, activation map and a report out."""
+"""`jcs diagnose`: CT studies or pictures in; decision, activation maps, masks, measured lesions and reports out."""
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 
@@ -12,51 +13,65 @@ from jcs_jax.errors import InputError
 
 USAGE = """usage: jcs diagnose INPUT... --output DIR --checkpoint DIR
 
-INPUT is a PNG or JPEG picture of a CT slice (a case of its own) or a folder of such pictures (one case).
-Every case gets a folder with diagnosis.json, mask.png, overlay.png and activation.png; in a case of several
-slices the pictures are numbered. Exit code 1: some cases failed; 2: none could be diagnosed."""
+INPUT is a case: a DICOM study (folder, zip file, DICOMDIR, or one file), a NIfTI file of CT in HU (.nii, .nii.gz), a
+folder of PNG or JPEG pictures, or one picture. Every case gets a folder with diagnosis.json, report.html and what
+--formats asks for. One that fails stops no other. Exit code 1: some cases failed; 2: none could be diagnosed.
+
+Names, dates and UIDs stay out of all results unless --keep_identifiers is given; a case whose name tells who the
+patient is gets a number for a name."""
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("output", None, "Folder for the results, one folder per case.", flag_values=values)
-    flags.DEFINE_string(
-        "checkpoint", None, "Model folder, as `jcs train` and `jcs convert` write it.", flag_values=values
-    )
+    def text(name: str, default: str | None, told: str) -> None:
+        flags.DEFINE_string(name, default, told, flag_values=values)
+
+    def switch(name: str, told: str) -> None:
+        flags.DEFINE_bool(name, False, told, flag_values=values)
+
+    text("output", None, "Folder for the results, one folder per case.")
+    text("checkpoint", None, "Model folder, as `jcs train` and `jcs convert` write it.")
+    text("classifier", "", "Model folder of another network that screens the slices of a volume.")
+    text("formats", "json,html,png", "Results to write: json (always), html, png, nifti, seg, sr, sc.")
+    text("series_uid", "", "DICOM series to take, or the end of its UID, instead of the one chosen by rules.")
+    text("case_list", "", "Text file with more inputs, one a line.")
+    text("shard", "", "I/N: only the I-th of N parts of the cases, for arrays of jobs.")
+    text("pseudonym_key", "", "File with a secret: patients get the same pseudonyms in every run that uses it.")
     flags.DEFINE_integer("batch_size", 8, "Slices per batch.", lower_bound=1, flag_values=values)
-    flags.DEFINE_bool("overwrite", False, "Replace the results of an earlier run.", flag_values=values)
+    flags.DEFINE_integer("workers", 1, "Processes that work on cases side by side.", lower_bound=1, flag_values=values)
+    switch("flip", "Average over every slice and its mirror image: twice the time.")
+    switch("segment_all", "Segment the slices of a volume that aren't positive, too.")
+    switch("keep_identifiers", "Write patient and UIDs into DICOM results, so that an archive can file them.")
+    switch("skip_done", "Leave alone cases that have a result of the same network.")
+    switch("overwrite", "Replace the results of an earlier run.")
+    switch("timings", "Tell how long every stage took.")
 
 
 def run(values: flags.FlagValues, arguments: list[str]) -> int:
-    from jcs_jax.diagnosis.failures import Failures
-    from jcs_jax.files import atomic_directory
-    from jcs_jax.report.case_folder import require_free, write_case
-    from jcs_jax.report.summary import print_summary, progress_bar
+    from jcs_jax.batch.options import KEY_BYTES, Options, parse_formats, parse_shard, read_case_list, read_key
+    from jcs_jax.batch.run import run_cases
+    from jcs_jax.report.summary import print_summary, print_timings
     from jcs_jax.study.cases import find_cases
 
-    if not (arguments and values.output and values.checkpoint):
+    inputs = [*arguments, *(read_case_list(values.case_list) if values.case_list else [])]
+    if not (inputs and values.output and values.checkpoint):
         raise InputError("INPUT, --output and --checkpoint are all needed; see `jcs diagnose --help`")
-    output, done, failures = Path(values.output), [], Failures(debug=values.debug)
-    slice_counts, cases = {}, find_cases(arguments)
-    for case in cases:  # reads every picture once: for a bad case nothing is computed or written
-        with failures.isolate(case.name, case.source):
-            require_free(output / case.name, source=case.source, overwrite=values.overwrite)
-            slice_counts[case.name] = case.check()
-    if slice_counts:
-        from jcs_jax.diagnosis.predictor import Predictor  # brings JAX
-
-        predictor = Predictor.from_checkpoint(values.checkpoint, batch_size=values.batch_size)
-        with progress_bar("diagnosing", sum(slice_counts.values())) as track:
-            for case in cases:
-                if (count := slice_counts.get(case.name)) is None:
-                    continue
-                with failures.isolate(case.name, case.source):
-                    with atomic_directory(output / case.name) as folder:
-                        results = track(predictor.stream(case.slices()))
-                        diagnosis = write_case(
-                            folder, case.name, results, predictor.card, numbered=count > 1, notes=case.notes()
-                        )
-                    done.append(diagnosis)
-        print_summary(done, failures.reasons)
-    for reason in failures.reasons.values():
+    part, parts = parse_shard(values.shard) if values.shard else (1, 1)
+    key = read_key(values.pseudonym_key) if values.pseudonym_key else secrets.token_bytes(KEY_BYTES)
+    names = ("classifier", "batch_size", "overwrite", "skip_done", "series_uid", "flip", "segment_all", "debug")
+    options = Options(
+        Path(values.output),
+        values.checkpoint,
+        formats=parse_formats(values.formats),
+        keep_identifiers=values.keep_identifiers,
+        pseudonym_key=key,
+        **{name: getattr(values, name) for name in names},
+    )
+    cases = [case for case in find_cases(inputs) if case.number % parts == part % parts]
+    outcome = run_cases(cases, options, workers=values.workers)
+    if outcome.reports:
+        print_summary(list(outcome.reports.values()), outcome.failures)
+    if values.timings:
+        print_timings(outcome.seconds)
+    for reason in outcome.failures.values():
         sys.stderr.write(f"jcs diagnose: {reason}\n")
-    return BAD_INPUT if not done else SOME_FAILED if failures.reasons else DONE
+    return SOME_FAILED if outcome.failures and outcome.reports else BAD_INPUT if outcome.failures else DONE

@@ -53,7 +53,7 @@ def test_slice_gets_a_folder_with_report_and_pictures(tmp_path, output, capsys):
     assert _diagnose(output, _picture(tmp_path / "my slice.png")) == 0
     folder = output / "my slice"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "activation.png", "diagnosis.json", "mask.png", "overlay.png",
+        "activation.png", "diagnosis.json", "mask.png", "overlay.png", "report.html",
     ]  # fmt: skip
     report = _report(folder)
     (values,) = report["slices"]
@@ -81,7 +81,7 @@ def test_folder_is_one_case_with_numbered_pictures_in_natural_order(tmp_path, ou
     report = _report(output / "study")
     assert [values["file"] for values in report["slices"]] == ["slice1.jpg", "slice2.jpg", "slice10.jpg"]
     assert report["case"]["slices"] == 3
-    assert report["case"]["highest_slice"] == "slice10.jpg"
+    assert report["case"]["highest_slice"] == 3
     assert (output / "study" / "0003_overlay.png").is_file()
 
 
