@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from jcs_jax.checkpoints import load_model as load_model
     from jcs_jax.diagnosis.predictor import Predictor as Predictor
     from jcs_jax.diagnosis.result import Diagnosis as Diagnosis
+    from jcs_jax.diagnosis.study_predictor import StudyPredictor as StudyPredictor
     from jcs_jax.models.presets import create_model as create_model
+    from jcs_jax.study.cases import read_study as read_study
 
 _PUBLIC = {
     "create_model": "jcs_jax.models.presets",
     "load_model": "jcs_jax.checkpoints",
     "Predictor": "jcs_jax.diagnosis.predictor",
+    "StudyPredictor": "jcs_jax.diagnosis.study_predictor",
     "Diagnosis": "jcs_jax.diagnosis.result",
+    "read_study": "jcs_jax.study.cases",
 }
-__all__ = ["Diagnosis", "Predictor", "create_model", "load_model"]
+__all__ = ["Diagnosis", "Predictor", "StudyPredictor", "create_model", "load_model", "read_study"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ def test_public_name_is_there_and_documented(name):
 
 
 def test_the_fixed_names_are_public():
-    assert {"create_model", "load_model", "Predictor", "Diagnosis"} <= set(jcs_jax.__all__)
+    assert {"create_model", "load_model", "read_study", "Predictor", "Diagnosis"} <= set(jcs_jax.__all__)
 
 
 def test_the_converter_is_reached_through_the_package():

@@ -132,7 +132,7 @@ class Runner:
         def track(slices: Iterable[int]) -> Iterable[int]:
             return self._track(case.name, slices, len(volume.hounsfield))
 
-        diagnosis, maps = self._study_predictor.diagnose(volume, case.name, source=kind, track=track)
+        diagnosis, maps = self._study_predictor.diagnose(volume, case.name, track=track)
         seconds |= self._study_predictor.seconds
         with _timed(seconds, "report"), self._folder(case) as folder:
             dicom = kind == "dicom" and bool(set(options.formats) & set(study_folder.DICOM_FORMATS))

@@ -13,10 +13,6 @@ from jcs_jax.study.volume import Volume
 
 # Parts of equal height that stand for a lung's lobes.
 LOBES: dict[Side, int] = {"right": 3, "left": 2}
-# Opacified share of a lobe above which it scores a point more; any opacity scores the first point.
-# Source: Pan et al., Radiology 2020;295:715-721: 1 below 5 %, 2 to 25 %, 3 to 49 %, 4 to 75 %, 5 above.
-SCORE_FROM = (0.05, 0.25, 0.5)
-SCORE_ABOVE = 0.75
 LOBES_NOTE = (
     "lobes are not told apart: for the severity score the thirds of the right lung's height and the halves of the "
     "left one's stand for them"
@@ -72,7 +68,7 @@ class Involvement:
 
     def severity_score(self) -> int:
         """0 to 25, five lobes of 0 to 5 each, approximated by parts of equal height."""
-        return sum(lobe_score(share) for side in self._map.sides for share in self._shares(side, LOBES[side]))
+        return sum(lobe_score(float(share)) for side in self._map.sides for share in self._shares(side, LOBES[side]))
 
     def notes(self) -> tuple[str, ...]:
         """How far the score can be trusted."""
@@ -87,11 +83,9 @@ class Involvement:
 
 
 def lobe_score(share: float) -> int:
-    """The score of a lobe by its opacified share.
+    """0 to 5 for a lobe by its opacified share: 1 below 5 %, 2 to 25 %, 3 below 50 %, 4 to 75 %, 5 above.
 
     Source: Pan et al., Time course of lung changes at chest CT during recovery from COVID-19, Radiology
     2020;295:715-721.
     """
-    if share <= 0:
-        return 0
-    return 1 + sum(bool(share >= limit) for limit in SCORE_FROM) + int(share > SCORE_ABOVE)
+    return int(share > 0) + int(share >= 0.05) + int(share > 0.25) + int(share >= 0.5) + int(share > 0.75)

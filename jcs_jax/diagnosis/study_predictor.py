@@ -16,7 +16,6 @@ from jcs_jax.diagnosis.decision import DEFAULT_RULE, FAMILIARITY_UNKNOWN, UNFAMI
 from jcs_jax.diagnosis.lesions import measure_lesions
 from jcs_jax.diagnosis.predictor import Predictor
 from jcs_jax.diagnosis.result import Decision, Diagnosis, Geometry, MapAgreement, SliceFindings, SourceGrid, StudyMaps
-from jcs_jax.diagnosis.result.case import Source
 from jcs_jax.diagnosis.stages import Screening
 from jcs_jax.errors import InputError
 from jcs_jax.preprocessing import Preprocessing
@@ -71,14 +70,13 @@ class StudyPredictor:
         self.seconds: dict[str, float] = {}
 
     def diagnose(
-        self, volume: Volume, case: str, *, source: Source, notes: tuple[str, ...] = (), track: Track = iter
+        self, volume: Volume, case: str, *, notes: tuple[str, ...] = (), track: Track = iter
     ) -> tuple[Diagnosis, StudyMaps]:
         """Diagnoses one volume; beside it, memory holds a batch and the mask.
 
         Args:
           volume: of the chest.
           case: its name.
-          source: what it was read from.
           notes: what a reader must know of how the case was put together.
           track: passes the numbers of slices on and counts them.
 
@@ -107,7 +105,7 @@ class StudyPredictor:
             model=self._predictor.card,
             slices=findings,
             case_notes=(*notes, *volume.notes, *lungs.notes, *told),
-            source=source,
+            source="nifti" if volume.read_headers is None else "dicom",
             screening_model=None if self._screening is self._predictor else self._screening.card,
             decision=decision,
             lesions=report,

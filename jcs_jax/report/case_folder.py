@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from jcs_jax.diagnosis.result import Diagnosis, ModelCard, SliceDiagnosis, SliceFindings
 from jcs_jax.errors import InputError
+from jcs_jax.preprocessing import resize_array
 from jcs_jax.report import json_report
 from jcs_jax.report.colormap import shared_scale
 from jcs_jax.report.html.page import write_html
@@ -19,6 +21,7 @@ from jcs_jax.report.html.pictures import ViewerSlice
 from jcs_jax.report.overlay import activation_overlay, mask_overlay, mask_picture, png_bytes
 
 FORMATS = ("json", "html", "png")
+MAP_REDUCTION = 8  # of activation maps in the page
 Finish = Callable[[tuple[SliceFindings, ...]], Diagnosis]
 
 
@@ -98,7 +101,8 @@ def write_case(
                 picture = activation_overlay(maps.values, maps.activation, scale=scale, caption=caption)
                 _write_picture(folder / written["activation"], picture)
         if "html" in formats:
-            write_html(folder / files["html"], report, _kept(Path(kept), len(findings)), hounsfield=False)
+            slices = map(_with_coarse_map, _kept(Path(kept), len(findings)))
+            write_html(folder / files["html"], report, slices, hounsfield=False)
     (folder / json_report.FILE_NAME).write_text(json_report.to_text(report), encoding="utf-8")
     return report
 
@@ -112,6 +116,14 @@ def _kept(folder: Path, count: int) -> Iterator[ViewerSlice]:
     for index in range(count):
         with np.load(folder / f"{index}.npz", allow_pickle=False) as maps:
             yield ViewerSlice(maps["values"], maps.get("mask"), None, maps.get("activation"))
+
+
+def _with_coarse_map(item: ViewerSlice) -> ViewerSlice:
+    """With an activation map of the few cells that the network had, about: the page draws it smooth again."""
+    if item.activation is None:
+        return item
+    size = (max(1, item.values.shape[0] // MAP_REDUCTION), max(1, item.values.shape[1] // MAP_REDUCTION))
+    return dataclasses.replace(item, activation=resize_array(item.activation, size, antialias=True))
 
 
 def _write_mask_pictures(folder: Path, prefix: str, result: SliceDiagnosis, model: ModelCard) -> dict[str, str]:

@@ -133,6 +133,25 @@ def find_cases(inputs: Iterable[str | os.PathLike[str]]) -> list[Case]:
     return cases
 
 
+def read_study(path: str | os.PathLike[str], *, series_uid: str = "") -> Volume:
+    """Reads a CT study in HU.
+
+    Args:
+      path: a DICOM folder, zip file, DICOMDIR or file, or a NIfTI file.
+      series_uid: the DICOM series to take, or the end of its UID; empty to choose.
+
+    Returns:
+      The volume, in the patient's order.
+
+    Raises:
+      InputError: with the file, what is wrong and the cure; for pictures too, which hold no HU and no millimetres.
+    """
+    case = Case(Path(path), "")
+    if case.kind() == "pictures":
+        raise InputError(f"{path}: pictures hold no HU and no millimetres; give DICOM or NIfTI")
+    return case.volume(series_uid=series_uid)
+
+
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key that compares runs of digits as numbers and the rest without regard to capitals."""
     parts = [part for part in re.split(r"([0-9]+)", name) if part]

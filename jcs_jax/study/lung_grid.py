@@ -89,10 +89,17 @@ def bring_back(
 
 
 def close(mask: Bool[np.ndarray, "z h w"], radius: float, spacing: tuple[float, ...]) -> Bool[np.ndarray, "z h w"]:
-    """Binary closing by a ball of so many millimetres, by two distance transforms; of a mask that is not empty."""
+    """Binary closing by a ball of so many millimetres, by two distance transforms; of a mask that is not empty.
+
+    What touches the first or last level is taken to go on beyond it.
+    """
     box = bounding_box(mask)  # closing never leaves it
     margins = [int(radius / step) + 2 for step in spacing]
     padded = np.pad(mask[box], [(margin, margin) for margin in margins])
+    if box[0].start == 0:
+        padded[: margins[0]] = padded[margins[0]]
+    if box[0].stop == len(mask):
+        padded[-margins[0] :] = padded[-margins[0] - 1]
     dilated = ndimage.distance_transform_edt(~padded, spacing) <= radius
     inner = tuple(slice(margin, -margin) for margin in margins)
     closed = mask.copy()

@@ -55,6 +55,8 @@ def find_lungs(volume: Volume, *, name: str) -> Lungs:
     grid = coarse_grid(volume)
     outside = lung_air.outside_air(grid)
     body = lung_air.body_tissue(grid)
+    if not body.any():
+        raise InputError(_none_found(name, 0.0))
     airways = lung_air.trachea_and_bronchi(grid, outside, body)
     air = (grid.hounsfield < LUNG_BELOW) & ~outside & ~airways
     pieces, volumes = lung_air.lung_pieces(grid, air, body)
