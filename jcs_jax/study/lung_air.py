@@ -85,7 +85,7 @@ def lung_pieces(
     inner = np.where(ndimage.binary_erosion(air, _IN_SLICE, border_value=1), pieces, 0)
     inner_sizes = np.bincount(inner.ravel(), minlength=count + 1)
     dark = np.bincount(inner[grid.hounsfield < PURE_AIR_BELOW], minlength=count + 1)
-    near_body = ndimage.binary_dilation(body, cross, iterations=2)
+    near_body = ndimage.binary_dilation(_chest_wall(grid, body), cross, iterations=2)
     filled = np.stack([ndimage.binary_fill_holes(plane) for plane in air])  # vessels inside are no surface
     surface = np.where(ndimage.binary_erosion(filled, cross, border_value=1), 0, pieces)
     wrapped = np.bincount(surface[near_body], minlength=count + 1)
@@ -93,6 +93,13 @@ def lung_pieces(
     like_lung = (inner_sizes > 0) & (dark <= MOST_PURE_AIR * inner_sizes) & (wrapped >= LEAST_WRAPPED * surface_sizes)
     like_lung[0] = False
     return pieces, sizes * like_lung * grid.voxel_ml
+
+
+def _chest_wall(grid: Grid, body: Bool[np.ndarray, "z h w"]) -> Bool[np.ndarray, "z h w"]:
+    """Tissue from the body's front to its back, thin walls too; the table lies before or behind."""
+    rows = np.asarray(body.any(axis=2))
+    between = np.maximum.accumulate(rows, axis=1) & np.maximum.accumulate(rows[:, ::-1], axis=1)[:, ::-1]
+    return ndimage.binary_opening(grid.hounsfield >= TISSUE_FROM, _IN_SLICE) & between[:, :, None]
 
 
 def _pipe(grid: Grid, inside: np.ndarray, body: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ class Lesion:
     Attributes:
       number: from 1, the largest first; its value in the map of labels.
       volume_ml: millilitres.
-      largest_diameter_mm: between the centres of its two farthest voxels, and a voxel's width more.
+      largest_diameter_mm: between the centres of its two farthest voxels, and the width of a voxel along that line.
       mean_hu: mean over its voxels, weighted by their volume.
       consolidated_share: of its volume, 0 to 1, that is denser than ground glass.
       kind: by that share.
@@ -115,7 +115,8 @@ class LesionReport:
     Attributes:
       lesions: the largest first.
       lungs: right, then left.
-      severity_score: CT severity score, 0 to 25: of five lobes, each 0 to 5 by its opacified share.
+      severity_score: CT severity score, 0 to 25: of five lobes, each 0 to 5 by its opacified share (none, below 5 %,
+        to 25 %, below 50 %, to 75 %, above).
       notes: how far the numbers can be trusted.
     """
 
