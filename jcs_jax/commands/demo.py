@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 USAGE = """usage: jcs demo [--output DIR] [--steps N] [--config small|tiny]
 
 Makes a synthetic chest phantom, trains the tiny joint network on it for about a minute, measures it on
-phantom patients it never saw and diagnoses one infected and one uninfected slice of theirs. A phantom is no
+phantom patients it never saw and diagnoses an infected and an uninfected one of them. A phantom is no
 patient: nothing here says how well the method works on people. No network, no data needed."""
 DATASET = "chest_phantom"
 
@@ -54,23 +54,36 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     train.launch(config, output / "training")
     say("[bold]3/4[/] Measuring on phantom patients that were not trained on")
     evaluate.measure(model, data_dir, dataset, "test", output / "evaluation", train_split="train")
-    say("[bold]4/4[/] Diagnosing one infected and one uninfected slice")
-    slices = export_slices(open_source(data_dir, dataset, "test"), get_preset(config.model.name), output / "slices")
-    arguments = [*map(str, slices), "--checkpoint", str(model), "--output", str(output / "diagnosis"), "--overwrite"]
+    say("[bold]4/4[/] Diagnosing an infected and an uninfected phantom patient")
+    source, preset = open_source(data_dir, dataset, "test"), get_preset(config.model.name)
+    arguments = [
+        *map(str, export_patients(source, preset, output / "patients")),
+        "--checkpoint",
+        str(model),
+        "--output",
+        str(output / "diagnosis"),
+        "--overwrite",
+    ]
     code = cli.main(["diagnose", *arguments])
-    say(f"Look at {output}/diagnosis/*/overlay.png and activation.png. All of this is about a synthetic phantom.")
+    say(f"Look at {output}/diagnosis/*/report.html in a browser. All of this is about a synthetic phantom.")
     sys.stdout.flush()
     return code
 
 
-def export_slices(source: PreparedSource, preset: Preset, folder: Path) -> list[Path]:
-    """Writes the slice with the largest lesion and the first uninfected one as 8-bit PNG."""
+def export_patients(source: PreparedSource, preset: Preset, folder: Path) -> list[Path]:
+    """Writes the slices of the patient with the largest lesions, and of one without any, as 8-bit PNG; two folders."""
     from jcs_jax.data.examples import example_intensity
     from jcs_jax.study.images import write_slice
 
-    infected = max(source, key=lambda example: 0 if example.mask is None else int(example.mask.sum()))
-    uninfected = next(example for example in source if example.label == 0)
-    return [
-        write_slice(folder / f"{kind}-{example.name}.png", example_intensity(example, preset.preprocessing))
-        for kind, example in (("infected", infected), ("uninfected", uninfected))
-    ]
+    lesions: dict[str, int] = {}
+    for example in source:
+        pixels = 0 if example.mask is None else int(example.mask.sum())
+        lesions[example.patient] = lesions.get(example.patient, 0) + pixels
+    by_size = sorted(lesions, key=lambda patient: lesions[patient])
+    ends = {"infected": by_size[-1], "uninfected": by_size[0]}
+    for kind, patient in ends.items():
+        for example in source:
+            if example.patient == patient:
+                intensity = example_intensity(example, preset.preprocessing)
+                write_slice(folder / f"{kind}-{patient}" / f"{example.name}.png", intensity)
+    return [folder / f"{kind}-{patient}" for kind, patient in ends.items()]

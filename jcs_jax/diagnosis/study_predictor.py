@@ -14,8 +14,18 @@ from jaxtyping import Bool, Float
 
 from jcs_jax.diagnosis.decision import DEFAULT_RULE, FAMILIARITY_UNKNOWN, UNFAMILIAR, decide
 from jcs_jax.diagnosis.lesions import measure_lesions
+from jcs_jax.diagnosis.near_lungs import keep_near_lungs
 from jcs_jax.diagnosis.predictor import Predictor
-from jcs_jax.diagnosis.result import Decision, Diagnosis, Geometry, MapAgreement, SliceFindings, SourceGrid, StudyMaps
+from jcs_jax.diagnosis.result import (
+    Decision,
+    Diagnosis,
+    Geometry,
+    MapAgreement,
+    ModelCard,
+    SliceFindings,
+    SourceGrid,
+    StudyMaps,
+)
 from jcs_jax.diagnosis.stages import Screening
 from jcs_jax.errors import InputError
 from jcs_jax.preprocessing import Preprocessing
@@ -69,6 +79,11 @@ class StudyPredictor:
         self._segment_all = segment_all or not self._screening.stages.classifies
         self.seconds: dict[str, float] = {}
 
+    @property
+    def cards(self) -> tuple[ModelCard, ModelCard | None]:
+        """Which network segments, and which one screens if it is another."""
+        return self._predictor.card, None if self._screening is self._predictor else self._screening.card
+
     def diagnose(
         self, volume: Volume, case: str, *, notes: tuple[str, ...] = (), track: Track = iter
     ) -> tuple[Diagnosis, StudyMaps]:
@@ -96,7 +111,9 @@ class StudyPredictor:
             report = labels = None
             if slices.mask is not None:
                 activation = None if slices.activation is None else self._full_activation(slices, volume)
-                report, labels = measure_lesions(slices.mask, volume, lungs, activation)
+                near, left_out = keep_near_lungs(slices.mask, volume, lungs)
+                report, labels = measure_lesions(near, volume, lungs, activation)
+                report = dataclasses.replace(report, notes=(*report.notes, *left_out))
                 slices.mask = labels > 0  # without what was left out of the report
             findings = self._findings(volume, lungs, slices, geometry)
         decision, told = self._decide(volume, lungs, slices)
@@ -106,7 +123,7 @@ class StudyPredictor:
             slices=findings,
             case_notes=(*notes, *volume.notes, *lungs.notes, *told),
             source="nifti" if volume.read_headers is None else "dicom",
-            screening_model=None if self._screening is self._predictor else self._screening.card,
+            screening_model=self.cards[1],
             decision=decision,
             lesions=report,
             geometry=geometry,

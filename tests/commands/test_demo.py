@@ -37,29 +37,30 @@ def test_the_demo_trains_the_tiny_joint_network():
 def test_it_ends_well_and_leaves_data_model_measurement_and_diagnosis(demo):
     code, output = demo
     assert code == 0
-    assert {path.name for path in output.iterdir()} == {"data", "training", "evaluation", "slices", "diagnosis"}
+    assert {path.name for path in output.iterdir()} == {"data", "training", "evaluation", "patients", "diagnosis"}
     written = {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "model", "finished.json"}
     assert {path.name for path in (output / "training").iterdir()} == written
     assert len((output / "training/metrics.jsonl").read_text().splitlines()) == 1
     assert {path.name for path in (output / "evaluation").iterdir()} == {"metrics.json", "cases.csv"}
 
 
-def test_one_infected_and_one_uninfected_slice_are_diagnosed(demo):
+def test_an_infected_and_an_uninfected_patient_are_diagnosed(demo):
     cases = sorted((demo[1] / "diagnosis").iterdir())
     assert [case.name.partition("-")[0] for case in cases if case.is_dir()] == ["infected", "uninfected"]
     for case in cases:
         report = json.loads((case / "diagnosis.json").read_text())
         assert RESEARCH_USE in json.dumps(report)
         pictures = {path.name for path in case.rglob("*.png")}
-        assert {"overlay.png", "activation.png"} <= pictures
+        assert {f"{slice:04d}_{kind}.png" for slice in (1, 2) for kind in ("overlay", "activation")} <= pictures
+        assert (case / "report.html").stat().st_size > 10_000
         for path in case.rglob("*.png"):
             with Image.open(path) as picture:
                 assert np.asarray(picture).shape[0] >= 64
 
 
 def test_the_slices_are_8_bit_pictures_of_the_phantom(demo):
-    slices = sorted((demo[1] / "slices").glob("*.png"))
-    assert len(slices) == 2
+    slices = sorted((demo[1] / "patients").glob("*/*.png"))
+    assert len(slices) == 4
     for path in slices:
         with Image.open(path) as picture:
             assert picture.mode == "L"
