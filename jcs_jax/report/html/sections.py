@@ -41,8 +41,8 @@ def decision_part(report: Mapping[str, Any]) -> Markup:
     if decision["probability"] is None:
         parts.append(tag("p", "No probability could be computed."))
     else:
-        kind = "Calibrated probability" if decision["chosen_on"] else "Probability (not calibrated)"
-        told = f"{kind} of infection {percent(decision['probability'])}; "
+        kind = "calibrated" if decision["chosen_on"] else "not calibrated"
+        told = f"Probability of infection {percent(decision['probability'])} ({kind}); "
         counted = f"a patient counts as infected from {percent(decision['threshold'])}."
         parts.append(tag("p", told + counted))
         parts.append(probability_bar(decision["probability"], decision["threshold"]))

@@ -33,7 +33,7 @@ def test_warnings_come_before_the_decision_and_that_before_the_pictures(text):
 
 
 def test_the_decision_is_told_with_its_threshold_and_the_releases_rule(text):
-    assert "Calibrated probability of infection 91.3%; a patient counts as infected from 42.0%." in text
+    assert "Probability of infection 91.3% (calibrated); a patient counts as infected from 42.0%." in text
     assert "not infected (7 slices reach the class threshold, more than 18 are needed for infected)" in text
 
 
