@@ -20,6 +20,7 @@ VERBS = {
     "train": "train from a config file",
     "sweep": "run a grid of configs and tabulate the results",
     "evaluate": "measure a checkpoint on prepared data",
+    "calibrate": "choose a patient's threshold and temperature on validation data",
     "diagnose": "class probability, mask and activation map for CT slices",
     "convert": "read released PyTorch weights into a checkpoint",
 }

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "diagnosis": {"checkpoints", "explain", "models", "study"},
     "report": {"diagnosis.result"},
     "doctor": {"data", "evaluation", "metrics", "models", "report.overlay", "training"},
-    "batch": {"diagnosis", "report", "study"},
+    "batch": {"data", "diagnosis", "metrics", "models", "report", "study"},
     "cli": {"training"},
 }
 ABOVE_ALL = {"commands"}
