@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jcs_jax.diagnosis.result.decision import CANT_TELL, INFECTED, RELEASE_SLICES, UNINFECTED, Answer, Decision
-from jcs_jax.models.operating_point import PatientRule
+from jcs_jax.models.operating_point import FamiliarFeatures, PatientRule
 
 LEAST_LUNG = 40.0  # mm of height; the lungs of adults have about 250
 LEAST_SLICES = 3
@@ -39,6 +39,26 @@ def suspicion(log_odds: Float[np.ndarray, " s"], extents: Float[np.ndarray, " s"
 def patient_probability(score: float, rule: PatientRule) -> float:
     """The calibrated probability of `suspicion`'s log-odds."""
     return float(1 / (1 + np.exp(-np.clip(score / rule.temperature, -500, 500))))
+
+
+def familiarity(
+    distances: Float[np.ndarray, " s"] | None, familiar: FamiliarFeatures | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Whether a study is like the data that the network knows, by the median of its slices.
+
+    Args:
+      distances: (S,) of slices with lung, by `FamiliarFeatures.distance`; None where `familiar` is.
+      familiar: stored with the weights.
+
+    Returns:
+      Notes, and of those what is a reason for `can't tell`.
+    """
+    if familiar is None or distances is None:
+        return (FAMILIARITY_UNKNOWN,), ()
+    if not len(distances) or (distance := float(np.median(distances))) <= familiar.limit:
+        return (), ()
+    doubt = UNFAMILIAR.format(distance=distance, limit=familiar.limit)
+    return (doubt,), (doubt,)
 
 
 def decide(

@@ -12,7 +12,7 @@ import flax.linen as nn
 import numpy as np
 from jaxtyping import Float
 
-from jcs_jax.diagnosis.decision import DEFAULT_RULE, LEAST_SLICES, decide
+from jcs_jax.diagnosis.decision import DEFAULT_RULE, LEAST_SLICES, decide, familiarity
 from jcs_jax.diagnosis.result import Diagnosis, MapAgreement, ModelCard, SliceDiagnosis, SliceFindings
 from jcs_jax.diagnosis.stages import Screening, Stages
 from jcs_jax.errors import InputError
@@ -104,13 +104,15 @@ class Predictor:
         """Brings one slice's maps back onto the slice and measures them."""
         preprocessing = self.preset.preprocessing
         shape = (image.intensity.shape[0], image.intensity.shape[1])
-        probability = mask = activation = agreement = infected = None
+        probability = mask = activation = agreement = infected = distance = None
         if lesions is not None:
             probability = preprocessing.to_source(lesions, shape)
             mask = probability >= self.preset.mask_threshold
         if screening is not None:
             activation = preprocessing.to_source(np.asarray(screening.activation), shape)
             infected = float(screening.probability)
+            if self.preset.familiar is not None:
+                distance = float(self.preset.familiar.distance(np.asarray(screening.features)[np.newaxis])[0])
         if mask is not None and activation is not None:
             agreement = MapAgreement.measure(activation, mask)
         findings = SliceFindings(
@@ -122,6 +124,7 @@ class Predictor:
             positive=None if infected is None else infected >= self.preset.class_threshold,
             lesion_share=None if mask is None else float(mask.mean()),
             agreement=agreement,
+            distance=distance,
         )
         return SliceDiagnosis(findings, image.intensity, probability, mask, activation)
 
@@ -141,7 +144,9 @@ def picture_diagnosis(
     probabilities = np.array([one.class_probability for one in findings if one.class_probability is not None])
     decision = None
     if len(probabilities) >= LEAST_SLICES:
-        notes = (*notes, PICTURES_ONLY, *([] if rule.chosen_on else [DEFAULT_RULE]))
+        distances = np.array([one.distance for one in findings if one.distance is not None])
+        told, doubts = familiarity(distances, predictor.preset.familiar)
+        notes = (*notes, PICTURES_ONLY, *([] if rule.chosen_on else [DEFAULT_RULE]), *told)
         certain = np.clip(probabilities, 1e-12, 1 - 1e-12)
         decision = decide(
             np.log(certain / (1 - certain)),
@@ -150,5 +155,6 @@ def picture_diagnosis(
             extents=np.ones(len(findings)),
             lung_bearing=np.ones(len(findings), bool),
             millimetres=False,
+            doubts=doubts,
         )
     return Diagnosis(case, predictor.card, findings, notes, decision=decision)

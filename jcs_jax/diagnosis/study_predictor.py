@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jcs_jax.diagnosis.decision import DEFAULT_RULE, FAMILIARITY_UNKNOWN, UNFAMILIAR, decide
+from jcs_jax.diagnosis.decision import DEFAULT_RULE, decide, familiarity
 from jcs_jax.diagnosis.lesions import measure_lesions
 from jcs_jax.diagnosis.near_lungs import keep_near_lungs
 from jcs_jax.diagnosis.predictor import Predictor
@@ -232,14 +232,8 @@ class StudyPredictor:
         preset = self._screening.preset
         row, column = volume.pixel_spacing
         lung_bearing = _lung_bearing(lungs, row * column)
-        notes = [] if preset.patient.chosen_on else [DEFAULT_RULE]
-        doubts = []
-        if preset.familiar is None:
-            notes.append(FAMILIARITY_UNKNOWN)
-        elif lung_bearing.any():
-            distance = float(np.median(preset.familiar.distance(slices.features[lung_bearing])))
-            if distance > preset.familiar.limit:
-                doubts.append(UNFAMILIAR.format(distance=distance, limit=preset.familiar.limit))
+        distances = None if preset.familiar is None else preset.familiar.distance(slices.features[lung_bearing])
+        notes, doubts = familiarity(distances, preset.familiar)
         decision = decide(
             slices.log_odds,
             1 / (1 + np.exp(-slices.log_odds)) >= preset.class_threshold,
@@ -249,7 +243,7 @@ class StudyPredictor:
             millimetres=True,
             doubts=doubts,
         )
-        return decision, [*notes, *doubts]
+        return decision, [*([] if preset.patient.chosen_on else [DEFAULT_RULE]), *notes]
 
 
 def source_grid(volume: Volume, *, headers: bool) -> SourceGrid:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jcs_jax.diagnosis.decision import decide, patient_probability, suspicion
-from jcs_jax.models.operating_point import PatientRule
+from jcs_jax.diagnosis.decision import FAMILIARITY_UNKNOWN, decide, familiarity, patient_probability, suspicion
+from jcs_jax.models.operating_point import FamiliarFeatures, PatientRule
 
 RULE = PatientRule(share=0.25, temperature=2.0, threshold=0.5, indecision=0.1, chosen_on="made up")
 
@@ -88,3 +88,17 @@ def test_the_release_decides_by_more_than_18_positive_slices(count, answer):
     decision = _decide([1.0] * count + [-1.0] * 10)
     assert decision.release_positive_slices == count
     assert decision.release_answer == answer
+
+
+def test_a_study_is_as_far_from_known_data_as_the_median_of_its_slices():
+    known = FamiliarFeatures((0.0, 1.0), (1.0, 2.0), 2.0)
+    distances = known.distance(np.array([[0.0, 1.0], [3.0, 1.0], [3.0, 7.0]]))
+    np.testing.assert_allclose(distances, [0, np.sqrt(4.5), 3])
+    doubt = "the study is unlike the data that the network knows (distance 2.1, limit 2.0)"
+    assert familiarity(distances, known) == ((doubt,), (doubt,))
+    assert familiarity(distances[:2], known) == ((), ())
+    assert familiarity(np.zeros(0), known) == ((), ())
+
+
+def test_weights_that_do_not_say_what_they_know_are_told():
+    assert familiarity(None, None) == ((FAMILIARITY_UNKNOWN,), ())

@@ -9,8 +9,9 @@ import stub_network
 from stub_network import SIDE, VARIABLES, StubNetwork, slice_of, square
 
 import jcs_jax
-from jcs_jax.diagnosis.predictor import CENTRE_ONLY, Predictor
+from jcs_jax.diagnosis.predictor import CENTRE_ONLY, Predictor, picture_diagnosis
 from jcs_jax.errors import InputError
+from jcs_jax.models.operating_point import FamiliarFeatures, PatientRule
 
 
 def _predictor(batch_size: int = 8, preset=None, **options) -> Predictor:
@@ -175,3 +176,33 @@ def test_result_is_the_same_every_time(predictor):
     first, second = (predictor.predict([slice_of(square(0.7))])[0] for _ in range(2))
     np.testing.assert_array_equal(first.activation, second.activation)
     assert first.findings == second.findings
+
+
+def _case(level: float, **options):
+    preset = dataclasses.replace(stub_network.preset(), **options)
+    predictor = _predictor(preset=preset)
+    results = predictor.predict([slice_of(np.full((SIDE, SIDE), level)) for _ in range(3)])
+    return picture_diagnosis(predictor, "case", tuple(one.findings for one in results))
+
+
+def test_three_pictures_get_a_decision_and_fewer_none():
+    decision = _case(1.0).decision
+    assert (decision.answer, decision.probability) == ("infected", pytest.approx(1 / (1 + np.exp(-3)), abs=1e-6))
+    predictor = _predictor()
+    results = predictor.predict([slice_of(square())] * 2)
+    assert picture_diagnosis(predictor, "case", tuple(one.findings for one in results)).decision is None
+
+
+def test_pictures_use_the_rule_that_is_stored_with_the_weights():
+    decision = _case(1.0, patient=PatientRule(temperature=3.0, threshold=0.9, chosen_on="made up")).decision
+    assert (decision.answer, decision.chosen_on) == ("not infected", "made up")
+    assert decision.probability == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-6)
+
+
+def test_pictures_unlike_the_known_ones_cannot_be_told():
+    known = FamiliarFeatures((1.0, 1.0), (0.1, 0.1), 2.0)  # of bright pictures; the second feature is always 1
+    assert _case(1.0, familiar=known).decision.answer == "infected"
+    diagnosis = _case(0.0, familiar=known)
+    assert diagnosis.decision.answer == "can't tell"
+    assert "unlike the data that the network knows (distance 14.1, limit 2.0)" in diagnosis.decision.reasons[0]
+    assert diagnosis.decision.reasons[0] in diagnosis.notes

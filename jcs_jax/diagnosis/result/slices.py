@@ -52,6 +52,8 @@ class SliceFindings:
       height_mm: along the slices' normal, from the lowest one; None without millimetres.
       lung_bearing: whether there is lung on it; None without HU.
       lesion_area_mm2: of the mask; None without millimetres or mask.
+      distance: from slices that the network knows, about 1 for those; None where its weights don't say. It goes into
+        no output: only a study's median means something.
     """
 
     name: str
@@ -66,6 +68,7 @@ class SliceFindings:
     height_mm: float | None = None
     lung_bearing: bool | None = None
     lesion_area_mm2: float | None = None
+    distance: float | None = None
 
     @property
     def judged_for_lesions(self) -> bool:
