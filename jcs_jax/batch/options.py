@@ -29,6 +29,7 @@ class Options:
       segment_all: segment slices that aren't positive, too.
       keep_identifiers: write who the patient is into DICOM results.
       pseudonym_key: secret that pseudonyms are made with.
+      shard: (i, n): only the i-th of n parts of the cases, from 1.
       debug: let errors through.
     """
 
@@ -44,6 +45,7 @@ class Options:
     segment_all: bool = False
     keep_identifiers: bool = False
     pseudonym_key: bytes = b""
+    shard: tuple[int, int] = (1, 1)
     debug: bool = False
 
 
@@ -81,7 +83,7 @@ def read_case_list(file: str) -> list[str]:
       InputError: it can't be read.
     """
     try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: can't be read as a list of cases ({error}); give a text file") from error
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jcs_jax.batch.earlier import earlier_report
 from jcs_jax.batch.options import Options
 from jcs_jax.diagnosis.failures import Failures
 from jcs_jax.errors import InputError
@@ -42,6 +42,15 @@ class Outcome:
         self.failures |= other.failures
         self.seconds |= other.seconds
 
+    def in_order(self, names: Sequence[str]) -> Outcome:
+        """The same, sorted.
+
+        Args:
+          names: of all cases, in the order wanted.
+        """
+        parts = (self.reports, self.failures, self.seconds)
+        return Outcome(*({name: part[name] for name in names if name in part} for part in parts))  # type: ignore[arg-type]
+
 
 class Runner:
     """Diagnoses cases one after the other.
@@ -55,21 +64,28 @@ class Runner:
         self._options = options
         self._track: Track = track or (lambda name, items, total: items)
 
-    def plan(self, cases: Iterable[Case], outcome: Outcome) -> list[tuple[Case, CaseKind]]:
-        """The cases that are to be diagnosed; what failed already, or was done before, goes into `outcome`."""
-        planned, failures = [], Failures(debug=self._options.debug)
-        for given in cases:
-            case = given
+    def plan(self, cases: Sequence[Case], outcome: Outcome) -> list[tuple[Case, CaseKind]]:
+        """The cases that are to be diagnosed; what failed already, or was done before, goes into `outcome`.
+
+        Raises:
+          InputError: there are results of an earlier run to be kept, and the networks can't be loaded.
+        """
+        options, planned = self._options, []
+        reports = {case.name: options.output / case.name / json_report.FILE_NAME for case in cases}
+        done = {name for name, report in reports.items() if options.skip_done and report.is_file()}
+        if done:
+            self.load()
+        failures = Failures(debug=options.debug)
+        for case in cases:
             with failures.isolate(case.name, case.source):
-                kind = case.kind()
-                if kind == "dicom" and not self._options.keep_identifiers:
-                    case = _without_identifiers(case)
-                earlier = self._earlier(case)
-                if earlier is not None:
-                    outcome.reports[case.name] = earlier
+                kind, target = case.kind(), options.output / case.name
+                if case.name in done:
+                    segmenting, screening = self._study_predictor.cards
+                    cards = (segmenting, None if kind == "pictures" else screening)
+                    outcome.reports[case.name] = earlier_report(reports[case.name], cards)
+                    remove_leftovers(target.parent, of=target.name)
                     continue
-                target = self._options.output / case.name
-                case_folder.require_free(target, source=case.source, overwrite=self._options.overwrite)
+                case_folder.require_free(target, source=case.source, overwrite=options.overwrite)
                 if kind == "pictures":
                     case.check()  # so that for a bad picture nothing is computed
                 planned.append((case, kind))
@@ -80,7 +96,7 @@ class Runner:
         """Diagnoses, and writes a folder each."""
         failures = Failures(debug=self._options.debug)
         for case, kind in planned:
-            with failures.isolate(case.name, case.source):
+            with failures.isolate(case.name, case.source), _source_named(case):
                 seconds: dict[str, float] = {}
                 work = self._pictures if kind == "pictures" else self._volume
                 report = work(case, kind, seconds)
@@ -154,34 +170,17 @@ class Runner:
         with atomic_directory(target) as folder:
             yield folder
 
-    def _earlier(self, case: Case) -> dict[str, Any] | None:
-        """The report of an earlier run, where it may stand.
 
-        Raises:
-          InputError: it is of another network, or can't be read.
-        """
-        file = self._options.output / case.name / json_report.FILE_NAME
-        if not (self._options.skip_done and file.is_file()):
-            return None
-        try:
-            report = json.loads(file.read_text(encoding="utf-8"))
-            found = (report["schema"], report["model"]["checkpoint"])
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise InputError(f"{file}: is no report of a diagnosis; move its folder away") from error
-        wanted = (json_report.SCHEMA, Path(self._options.checkpoint).resolve().name)
-        if found != wanted:
-            raise InputError(
-                f"{file}: was made by {found[1]} as {found[0]}, not by {wanted[1]} as {wanted[0]}; give another "
-                "--output, or --overwrite without --skip_done"
-            )
-        return report
-
-
-def _without_identifiers(case: Case) -> Case:
-    """The case under its number, if its name tells who the patient is."""
-    from jcs_jax.study.dicom.identifiers import names_patient  # noqa: PLC0415  brings pydicom
-
-    return dataclasses.replace(case, name=f"case-{case.number:04d}") if names_patient(case.name, case.source) else case
+@contextlib.contextmanager
+def _source_named(case: Case) -> Iterator[None]:
+    """Lets an error name the case's source, where it names the case or nothing."""
+    try:
+        yield
+    except InputError as error:
+        said = str(error)
+        if str(case.source) in said:
+            raise
+        raise InputError(f"{case.source}: {said.removeprefix(f'{case.name}: ')}") from error
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 from jcs_jax.batch.options import Options
 from jcs_jax.batch.runner import Outcome, Runner
 from jcs_jax.errors import InputError
+from jcs_jax.files import remove_leftovers
 from jcs_jax.study.cases import Case, CaseKind
 
 Planned = tuple[Case, CaseKind]
@@ -57,6 +58,8 @@ def run_side_by_side(
                     f"{item[0].source}: its process ended by itself (exit code {process.exitcode}); memory may have "
                     "run out: use fewer --workers"
                 )
+                if options.output.is_dir():
+                    remove_leftovers(options.output, of=item[0].name)
                 pipe, told = None, None
             if isinstance(told, Exception):
                 waiting.clear()
@@ -96,8 +99,11 @@ def _work(pipe: Connection, options: Options) -> None:
             done = Outcome()
             try:
                 runner.load()
-            except InputError as error:
-                pipe.send(error)
+            except Exception as error:  # whatever it was, the next process would meet it too
+                if options.debug:
+                    raise
+                known = isinstance(error, InputError)
+                pipe.send(error if known else RuntimeError(f"{type(error).__name__}: {error}"))
                 return
             runner.run([item], done)
             pipe.send(done)

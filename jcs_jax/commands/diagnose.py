@@ -55,7 +55,6 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     inputs = [*arguments, *(read_case_list(values.case_list) if values.case_list else [])]
     if not (inputs and values.output and values.checkpoint):
         raise InputError("INPUT, --output and --checkpoint are all needed; see `jcs diagnose --help`")
-    part, parts = parse_shard(values.shard) if values.shard else (1, 1)
     key = read_key(values.pseudonym_key) if values.pseudonym_key else secrets.token_bytes(KEY_BYTES)
     names = ("classifier", "batch_size", "overwrite", "skip_done", "series_uid", "flip", "segment_all", "debug")
     options = Options(
@@ -64,10 +63,10 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
         formats=parse_formats(values.formats),
         keep_identifiers=values.keep_identifiers,
         pseudonym_key=key,
+        shard=parse_shard(values.shard) if values.shard else (1, 1),
         **{name: getattr(values, name) for name in names},
     )
-    cases = [case for case in find_cases(inputs) if case.number % parts == part % parts]
-    outcome = run_cases(cases, options, workers=values.workers)
+    outcome = run_cases(find_cases(inputs), options, workers=values.workers)
     if outcome.reports:
         print_summary(list(outcome.reports.values()), outcome.failures)
     if values.timings:
