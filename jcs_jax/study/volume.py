@@ -96,12 +96,12 @@ class DicomHeaders:
     """The headers of the files that a volume was read from.
 
     Attributes:
-      datasets: pydicom's, without pixels: one a slice, or a single one for all of an enhanced file's frames.
-      frames: numbers of the frames, from 0, one a slice; None for files of one slice.
+      datasets: pydicom's, without pixels, one a slice; slices of one file share it.
+      frames: number of each slice in its file, from 0.
     """
 
     datasets: Sequence[Any]
-    frames: Sequence[int] | None
+    frames: Sequence[int]
 
 
 @dataclasses.dataclass(frozen=True)

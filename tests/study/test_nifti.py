@@ -47,7 +47,7 @@ def _with_nan() -> np.ndarray:
         (nifti_bytes(HU, lps_affine(), dims=(4000, 4000, 400)), "too many"),
         (nifti_bytes(noise(0, 20, 36, 3), lps_affine()), "20 x 36 pixels, too small"),
         (nifti_bytes(np.zeros((40, 36, 3), np.int16), lps_affine()), "not a mask"),
-        (nifti_bytes((HU + 1024).astype(np.int16) // 8 + 1024, lps_affine()), "subtract 1024"),
+        (nifti_bytes((HU + 1024).astype(np.int16), lps_affine()), "subtract 1024"),
         (nifti_bytes(_with_nan(), lps_affine()), "NaN"),
     ],
     ids=["empty", "text", "cut", "4-D", "too large", "too small", "mask", "offset", "nan"],

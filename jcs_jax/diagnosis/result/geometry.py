@@ -76,4 +76,4 @@ class SourceGrid:
 
     restore: Callable[[Shaped[np.ndarray, "s h w"]], Shaped[np.ndarray, "a b c"]]
     affine: Float[np.ndarray, "4 4"]
-    headers: tuple[Sequence[Any], Sequence[int] | None] | None
+    headers: tuple[Sequence[Any], Sequence[int]] | None

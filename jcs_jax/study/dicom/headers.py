@@ -182,7 +182,8 @@ def _header(dataset: Any, file: StudyFile) -> FileHeader:
     modality = str(dataset.get("Modality") or "").strip().upper()
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     if not rows or not columns:
-        raise InputError(f"{file.name}: holds no picture{f' (modality {_word(modality)})' if modality else ''}")
+        kind = f" (modality {_word(modality)})" if modality else ""
+        raise InputError(f"{file.name}: holds no picture{kind}; give the files of a CT")
     if max(rows, columns) > MOST_SIDE:
         raise InputError(f"{file.name}: says it is {columns} x {rows} pixels, too large for CT; export it again")
     frames = int(dataset.get("NumberOfFrames") or 1)

@@ -19,6 +19,7 @@ from jcs_jax.study.hounsfield import check_hounsfield
 from jcs_jax.study.volume import DicomHeaders, Orientation, Volume, clip_hounsfield
 
 LEAST_SIDE, MOST_VOXELS = 32, 2**29
+_LOOKED_AT = 32  # slices that show whether values are HU
 _LOSSY = "the pictures were compressed with loss; faint opacities may be lost or made up"
 _PHASE_UNKNOWN = "the files do not say whether contrast medium was given"
 _CONTRAST = "contrast medium was given: vessels and enhancing tissue are denser than the networks have learned"
@@ -51,7 +52,7 @@ def read_dicom(source: Path, *, series_uid: str = "") -> Volume:
         raise InputError(f"{source}: {len(stacked.slices)} slices of {columns} x {rows} are too many for one series")
     planes = list(read_hounsfield(stacked.slices))
     values = np.stack([clip_hounsfield(plane) for plane in planes])
-    check_hounsfield(np.stack(planes) if len(planes) == 1 else values, str(source))
+    check_hounsfield(np.stack(planes[:: -(-len(planes) // _LOOKED_AT)]), str(source))  # before it was clipped
     orientation = Orientation.nearest(stacked.affine)
     return Volume(
         np.ascontiguousarray(orientation.apply(values)),
@@ -64,10 +65,10 @@ def read_dicom(source: Path, *, series_uid: str = "") -> Volume:
 
 
 def _read_again(slices: tuple[SliceHeader, ...]) -> DicomHeaders:
-    """Headers of the slices' files; of a file of many frames once."""
-    if len({one.file.name for one in slices}) == 1 and len(slices) > 1:
-        return DicomHeaders([_dataset(slices[0])], [one.frame for one in slices])
-    return DicomHeaders([_dataset(one) for one in slices], None)
+    """The header of every slice; slices of one file share it."""
+    files = {one.file.name: one for one in slices}
+    datasets = {name: _dataset(one) for name, one in files.items()}
+    return DicomHeaders([datasets[one.file.name] for one in slices], [one.frame for one in slices])
 
 
 def _dataset(header: SliceHeader) -> Any:

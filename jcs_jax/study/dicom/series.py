@@ -82,7 +82,7 @@ def choose(series: Sequence[Series], source: Path, *, uid: str = "") -> tuple[Se
     if not fitting:
         reasons = "; ".join(f"series {one.told()} {refused[one.uid]}" for one in series[:5])
         more = f"; and {len(series) - 5} more" if len(series) > 5 else ""
-        raise InputError(f"{source}: no CT series of the chest to diagnose: {reasons}{more}")
+        raise InputError(f"{source}: no CT series of the chest to diagnose: {reasons}{more}; give a chest CT")
     best = max(fitting, key=_rank)
     if len(series) == 1:
         return best, ""
