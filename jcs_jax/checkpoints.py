@@ -74,6 +74,21 @@ def describe_model(path: str | os.PathLike[str]) -> tuple[Preset, dict[str, Any]
     return preset, provenance
 
 
+def weights_digest(path: str | os.PathLike[str]) -> str | None:
+    """SHA-256 over names and digests of a model folder's arrays, which tells weights of one preset apart.
+
+    Args:
+      path: a model folder.
+
+    Returns:
+      Hex digits; None for a folder that doesn't tell its files' digests.
+    """
+    if not (Path(path) / DESCRIPTION).is_file():
+        return None
+    digests = _read_description(path)[2]
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest() if digests else None
+
+
 def _read_description(path: str | os.PathLike[str]) -> tuple[Preset, dict[str, Any], dict[str, str]]:
     """Preset, provenance and the files' digests."""
     file = Path(path) / DESCRIPTION

@@ -13,7 +13,7 @@ import tiny
 
 import jcs_jax
 from jcs_jax import cli
-from jcs_jax.checkpoints import describe_model, load_model, save_model
+from jcs_jax.checkpoints import describe_model, load_model, save_model, weights_digest
 from jcs_jax.errors import InputError
 from jcs_jax.models.presets import build
 from jcs_jax.notice import RESEARCH_USE
@@ -100,6 +100,14 @@ def test_saving_over_a_model_replaces_it(copy, variables):
     save_model(copy, changed, PRESET, provenance={})
     _assert_same(load_model(copy)[1], changed)
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+def test_other_weights_of_the_same_preset_are_told_apart(saved, copy, variables, tmp_path):
+    changed = jax.tree.map(lambda leaf: leaf + 1, variables)
+    other = save_model(tmp_path / "other", changed, PRESET, provenance=PROVENANCE)
+    assert weights_digest(saved) == weights_digest(copy) != weights_digest(other)
+    assert re.fullmatch("[0-9a-f]{64}", weights_digest(saved))
+    assert weights_digest(tmp_path) is None
 
 
 @pytest.mark.parametrize(

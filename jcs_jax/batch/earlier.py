@@ -11,7 +11,7 @@ from jcs_jax.diagnosis.result import ModelCard
 from jcs_jax.errors import InputError
 from jcs_jax.report import json_report
 
-_OTHER_RUN = "their networks, thresholds or versions differ: give another --output, or --overwrite without --skip_done"
+_OTHER_RUN = "their weights, thresholds or versions differ: give another --output, or --overwrite without --skip_done"
 
 
 def earlier_report(file: Path, cards: tuple[ModelCard, ModelCard | None]) -> dict[str, Any]:
@@ -24,18 +24,19 @@ def earlier_report(file: Path, cards: tuple[ModelCard, ModelCard | None]) -> dic
     Raises:
       InputError: it is of another run, or can't be read.
     """
-    wanted = [json_report.SCHEMA, *(card and (card.checkpoint, json.loads(json.dumps(card.preset))) for card in cards)]
+    made_by = [card and json_report.model_values(card) for card in cards]
+    wanted = [json_report.SCHEMA, *json.loads(json.dumps(made_by))]
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
-        models = [report["model"], report["screening_model"]]
-        found = [report["schema"], *(model and (model["checkpoint"], model["preset"]) for model in models)]
+        found = [report["schema"], report["model"], report["screening_model"]]
+        told = _told(found)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{file}: is no report of a diagnosis; move its folder away") from error
     if found != wanted:
-        raise InputError(f"{file}: {_told(found)} made it, and this run has {_told(wanted)}; {_OTHER_RUN}")
+        raise InputError(f"{file}: {told} made it, and this run has {_told(wanted)}; {_OTHER_RUN}")
     return report
 
 
 def _told(versions: Sequence[Any]) -> str:
     schema, *models = versions
-    return f"{' and '.join(str(model[0]) for model in models if model)} ({schema})"
+    return f"{' and '.join(str(model['checkpoint']) for model in models if model)} ({schema})"

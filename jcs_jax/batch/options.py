@@ -29,6 +29,7 @@ class Options:
       segment_all: segment slices that aren't positive, too.
       keep_identifiers: write who the patient is into DICOM results.
       pseudonym_key: secret that pseudonyms are made with.
+      own_key: whether it is the user's, and will be the same in the next run.
       shard: (i, n): only the i-th of n parts of the cases, from 1.
       debug: let errors through.
     """
@@ -45,6 +46,7 @@ class Options:
     segment_all: bool = False
     keep_identifiers: bool = False
     pseudonym_key: bytes = b""
+    own_key: bool = False
     shard: tuple[int, int] = (1, 1)
     debug: bool = False
 

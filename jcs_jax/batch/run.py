@@ -27,7 +27,13 @@ def run_cases(cases: Sequence[Case], options: Options, *, workers: int = 1) -> O
     Raises:
       InputError: the networks can't be loaded.
     """
-    outcome, own = Outcome(), own_cases(cases, part=options.shard, keep_identifiers=options.keep_identifiers)
+    outcome = Outcome()
+    own = own_cases(
+        cases,
+        part=options.shard,
+        keep_identifiers=options.keep_identifiers,
+        key=options.pseudonym_key if options.own_key else b"",
+    )
     with progress_bar() as bars:
 
         def track(name: str, items: Iterable[Any], total: int) -> Iterable[Any]:

@@ -19,6 +19,10 @@ from jcs_jax.report import case_folder, json_report, study_folder
 from jcs_jax.report.dicom.pseudonyms import Pseudonyms
 from jcs_jax.study.cases import Case, CaseKind
 
+_NUMBERED = (
+    "its result would be called {name} after its place in the list, and so may another patient's; give --pseudonym_key "
+    "to both runs, and names don't depend on the order"
+)
 Track = Callable[[str, Iterable[Any], int], Iterable[Any]]
 
 
@@ -79,6 +83,8 @@ class Runner:
         for case in cases:
             with failures.isolate(case.name, case.source):
                 kind, target = case.kind(), options.output / case.name
+                if case.name in done and case.numbered:
+                    raise InputError(f"{case.source}: {_NUMBERED.format(name=case.name)}")
                 if case.name in done:
                     segmenting, screening = self._study_predictor.cards
                     cards = (segmenting, None if kind == "pictures" else screening)

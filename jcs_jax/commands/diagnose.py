@@ -49,20 +49,26 @@ def define_flags(values: flags.FlagValues) -> None:
 def run(values: flags.FlagValues, arguments: list[str]) -> int:
     from jcs_jax.batch.options import KEY_BYTES, Options, parse_formats, parse_shard, read_case_list, read_key
     from jcs_jax.batch.run import run_cases
+    from jcs_jax.report.dicom.instances import load_highdicom
+    from jcs_jax.report.study_folder import DICOM_FORMATS
     from jcs_jax.report.summary import print_summary, print_timings
     from jcs_jax.study.cases import find_cases
 
     inputs = [*arguments, *(read_case_list(values.case_list) if values.case_list else [])]
     if not (inputs and values.output and values.checkpoint):
         raise InputError("INPUT, --output and --checkpoint are all needed; see `jcs diagnose --help`")
+    formats = parse_formats(values.formats)
+    if set(formats) & set(DICOM_FORMATS):
+        load_highdicom()  # before anything is computed
     key = read_key(values.pseudonym_key) if values.pseudonym_key else secrets.token_bytes(KEY_BYTES)
     names = ("classifier", "batch_size", "overwrite", "skip_done", "series_uid", "flip", "segment_all", "debug")
     options = Options(
         Path(values.output),
         values.checkpoint,
-        formats=parse_formats(values.formats),
+        formats=formats,
         keep_identifiers=values.keep_identifiers,
         pseudonym_key=key,
+        own_key=bool(values.pseudonym_key),
         shard=parse_shard(values.shard) if values.shard else (1, 1),
         **{name: getattr(values, name) for name in names},
     )

@@ -33,6 +33,7 @@ class Predictor:
       batch_size: most slices that go through the network at once.
       checkpoint: name to report for the weights.
       flip: average over every slice and its mirror image.
+      weights_sha256: hex digits to report, which tell weights apart.
 
     Raises:
       ValueError: if batch_size is below 1.
@@ -47,12 +48,13 @@ class Predictor:
         batch_size: int = 8,
         checkpoint: str | None = None,
         flip: bool = False,
+        weights_sha256: str | None = None,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         self.preset = preset
         self.batch_size = batch_size
-        self.card = ModelCard.of(checkpoint, preset.to_json())
+        self.card = ModelCard.of(checkpoint, preset.to_json(), weights_sha256)
         self.stages = Stages(model, variables, preset, flip=flip, batch_size=batch_size)
 
     @classmethod
@@ -65,10 +67,12 @@ class Predictor:
           InputError: if it is none.
         """
         from jcs_jax import load_model  # noqa: PLC0415  Orbax takes seconds to import
+        from jcs_jax.checkpoints import weights_digest  # noqa: PLC0415  as above
 
         model, variables, preset = load_model(name_or_path)
         name = Path(name_or_path).resolve().name
-        return cls(model, variables, preset, batch_size=batch_size, checkpoint=name, flip=flip)
+        digest = weights_digest(name_or_path)
+        return cls(model, variables, preset, batch_size=batch_size, checkpoint=name, flip=flip, weights_sha256=digest)
 
     def predict(self, slices: Iterable[SliceImage]) -> list[SliceDiagnosis]:
         """Diagnoses slices that fit into memory together with their maps; see `stream`."""

@@ -55,8 +55,8 @@ def case_report(
         "research_use": RESEARCH_USE,
         "notes": list(diagnosis.notes),
         "tool": {"name": TOOL, "version": __version__},
-        "model": _card(model),
-        "screening_model": diagnosis.screening_model and _card(diagnosis.screening_model),
+        "model": model_values(model),
+        "screening_model": diagnosis.screening_model and model_values(diagnosis.screening_model),
         "thresholds": {"class_probability": screening.class_threshold, "mask_probability": model.mask_threshold},
         **{part: values[part] for part in ("case", "decision", "geometry", "lesions")},
         "files": {kind: (files or {}).get(kind) for kind in FILES},
@@ -65,10 +65,12 @@ def case_report(
     }
 
 
-def _card(model: ModelCard) -> dict[str, Any]:
+def model_values(model: ModelCard) -> dict[str, Any]:
+    """What a report says of a network, as plain values."""
     return {
         "name": model.preset["name"],
         "checkpoint": model.checkpoint,
+        "weights_sha256": model.weights_sha256,
         "source": model.preset["source"],
         "preset": dict(model.preset),
     }

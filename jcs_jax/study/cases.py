@@ -29,11 +29,13 @@ class Case:
       source: the file or folder, as given; nothing is read until asked for.
       name: unique among the cases found together, ignoring capitals; fit to be the name of a folder.
       number: its place among them, from 1.
+      numbered: whether it is named after that place, since its own name tells who the patient is.
     """
 
     source: Path
     name: str
     number: int = 1
+    numbered: bool = False
 
     def kind(self) -> CaseKind:
         """How the source is to be read, judged by names and first bytes.

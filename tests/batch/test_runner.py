@@ -1,6 +1,7 @@
 """Cases one after the other: what is planned, what is told of failures, and in which order."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,14 @@ def test_names_of_patients_become_numbers_of_the_whole_list(tmp_path, study):
     assert [case.name for case in own_cases(cases)] == ["study", "case-0002", "missing"]
     assert [case.name for case in own_cases(cases, part=(2, 2))] == ["case-0002"]
     assert [case.name for case in own_cases(cases, keep_identifiers=True)] == ["study", "ID-4711", "missing"]
+
+
+def test_with_a_key_names_of_patients_become_pseudonyms_that_the_order_does_not_change(tmp_path, study):
+    named = write_chest_dicom(tmp_path / "ID-4711", chest())
+    name = own_cases(find_cases([study, named]), key=b"k" * 16)[1].name
+    assert re.fullmatch("case-[0-9a-f]{12}", name)
+    assert own_cases(find_cases([named, study]), key=b"k" * 16)[0].name == name
+    assert own_cases(find_cases([named]), key=b"l" * 16)[0].name != name
 
 
 def test_a_report_of_another_version_is_not_taken_for_done(tmp_path, study):

@@ -125,6 +125,23 @@ def test_pseudonyms_are_the_same_with_the_same_key_only(same_key, tmp_path):
             key.write_bytes(secrets.token_bytes(32).hex().encode())
         given = ["--checkpoint", "models/joint", "--formats", "sr", "--pseudonym_key", str(key)]
         assert cli.main(["diagnose", str(study), "--output", str(tmp_path / f"out{run}"), *given]) == 0
-        dataset = pydicom.dcmread(tmp_path / f"out{run}" / "case-0001" / "report.dcm")
-        found.append((dataset.PatientID, dataset.StudyInstanceUID))
-    assert (found[0] == found[1]) is same_key
+        (folder,) = (tmp_path / f"out{run}").iterdir()
+        dataset = pydicom.dcmread(folder / "report.dcm")
+        found.append((folder.name, dataset.PatientID, dataset.StudyInstanceUID))
+    assert all((first == second) is same_key for first, second in zip(*found, strict=True))
+
+
+def test_a_result_named_after_its_place_is_never_taken_for_another_patients(tmp_path, capsys):
+    study = _planted_study(tmp_path)
+    given = ["diagnose", str(study), "--output", str(tmp_path / "out"), "--checkpoint", "models/joint"]
+    assert cli.main(given) == 0
+    capsys.readouterr()
+    assert cli.main([*given, "--skip_done"]) == 2
+    assert "may another patient's; give --pseudonym_key to both runs" in capsys.readouterr().err
+    (tmp_path / "key").write_text("0123456789abcdef")
+    with_key = [*given, "--pseudonym_key", str(tmp_path / "key"), "--skip_done"]
+    assert cli.main(with_key) == 0
+    mark = next(path for path in (tmp_path / "out").iterdir() if path.name != "case-0001") / "seen"
+    mark.touch()
+    assert cli.main(with_key) == 0
+    assert mark.exists()

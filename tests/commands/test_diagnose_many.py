@@ -108,7 +108,7 @@ def test_results_of_other_networks_are_not_taken_for_done(model, flags, tmp_path
     assert _diagnose(tmp_path, studies[0], model=model, flags=("--skip_done", *flags)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"jcs diagnose: {tmp_path / 'study0' / 'diagnosis.json'}: joint (jcs-diagnosis/2) made it")
-    assert "their networks, thresholds or versions differ" in line
+    assert "their weights, thresholds or versions differ" in line
     assert (tmp_path / "study0" / "diagnosis.json").read_bytes() == before
 
 

@@ -26,18 +26,20 @@ class ModelCard:
       preset: the preset's plain values.
       class_threshold: probability from which a slice counts as positive.
       mask_threshold: probability from which a pixel counts as opacified.
+      weights_sha256: hex digits that tell weights apart; None for a model in memory.
     """
 
     checkpoint: str | None
     preset: Mapping[str, Any]
     class_threshold: float
     mask_threshold: float
+    weights_sha256: str | None = None
 
     @classmethod
-    def of(cls, checkpoint: str | None, preset: Mapping[str, Any]) -> ModelCard:
+    def of(cls, checkpoint: str | None, preset: Mapping[str, Any], weights_sha256: str | None = None) -> ModelCard:
         """Of a preset's plain values, without the long list of what its features are like."""
         told = {key: value for key, value in preset.items() if key != "familiar"}
-        return cls(checkpoint, told, preset["class_threshold"], preset["mask_threshold"])
+        return cls(checkpoint, told, preset["class_threshold"], preset["mask_threshold"], weights_sha256)
 
 
 @dataclasses.dataclass(frozen=True)
