@@ -109,3 +109,36 @@ def write_series(folder: Path, hounsfield: np.ndarray, **elements: object) -> Pa
     for index, pixels in enumerate(hounsfield):
         write_dicom(folder / f"{count - 1 - index:03d}.dcm", pixels, height=-5.0 * index, **elements)
     return folder
+
+
+def write_enhanced(path: Path, hounsfield: np.ndarray, heights: list[float], **elements: object) -> Path:
+    """A file of many frames, one a height in mm, in the order given; `elements` as for `write_dicom`."""
+    import pydicom
+    from pydicom.dataset import Dataset
+    from pydicom.uid import EnhancedCTImageStorage
+
+    write_dicom(path, hounsfield[0], **elements)
+    dataset = pydicom.dcmread(path)
+    shared, frames = Dataset(), []
+    for sequence, keywords in (
+        ("PixelMeasuresSequence", ("PixelSpacing", "SliceThickness")),
+        ("PlaneOrientationSequence", ("ImageOrientationPatient",)),
+        ("PixelValueTransformationSequence", ("RescaleSlope", "RescaleIntercept")),
+    ):
+        item = Dataset()
+        for keyword in keywords:
+            item[keyword] = dataset[keyword]
+            del dataset[keyword]
+        setattr(shared, sequence, [item])
+    for height in heights:
+        position, frame = Dataset(), Dataset()
+        position.ImagePositionPatient = [-16, -16, height]
+        frame.PlanePositionSequence = [position]
+        frames.append(frame)
+    del dataset.ImagePositionPatient
+    dataset.SharedFunctionalGroupsSequence, dataset.PerFrameFunctionalGroupsSequence = [shared], frames
+    dataset.NumberOfFrames = len(heights)
+    dataset.PixelData = (hounsfield.astype(np.int32) + 1024).astype(np.uint16).tobytes()
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    dataset.save_as(path, enforce_file_format=True)
+    return path

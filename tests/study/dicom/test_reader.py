@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ct_files import noise, write_dicom, write_series
+from ct_files import noise, write_dicom, write_enhanced, write_series
 
 from jcs_jax.errors import InputError
 from jcs_jax.study.dicom.reader import read_dicom
@@ -177,3 +177,24 @@ def test_every_file_of_the_corpus_is_read_or_refused_in_one_line():
             assert str(path) in str(error)
             assert "\n" not in str(error)
     assert read >= 30
+
+
+def test_frames_of_an_enhanced_file_are_sorted_by_where_they_lie(tmp_path):
+    order = [3, 0, 4, 1, 2]
+    source = write_enhanced(tmp_path / "all.dcm", UPWARDS[order], [5.0 * index for index in order])
+    volume = read_dicom(source)
+    np.testing.assert_array_equal(volume.hounsfield, UPWARDS)
+    np.testing.assert_allclose(volume.heights, [0, 5, 10, 15, 20])
+    headers = volume.read_headers()
+    assert headers.frames == [order.index(index) for index in range(5)]
+    assert len({id(dataset) for dataset in headers.datasets}) == 1
+
+
+def test_a_series_of_several_enhanced_files_is_one_volume(tmp_path):
+    write_enhanced(tmp_path / "study" / "b.dcm", UPWARDS[:3], [0.0, 5.0, 10.0])
+    write_enhanced(tmp_path / "study" / "a.dcm", UPWARDS[3:], [15.0, 20.0])
+    volume = read_dicom(tmp_path / "study")
+    np.testing.assert_array_equal(volume.hounsfield, UPWARDS)
+    headers = volume.read_headers()
+    assert headers.frames == [0, 1, 2, 0, 1]
+    assert [dataset.NumberOfFrames for dataset in headers.datasets] == [3, 3, 3, 2, 2]
