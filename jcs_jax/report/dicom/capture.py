@@ -11,10 +11,10 @@ from jaxtyping import UInt8
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from jcs_jax.dicom_headers import quiet_dicom
 from jcs_jax.files import atomic_directory
 from jcs_jax.notice import RESEARCH_USE
 from jcs_jax.report.dicom.instances import Algorithm, content_digest, load_highdicom, save, series_arguments
-from jcs_jax.report.dicom.quiet import quiet
 from jcs_jax.report.dicom.source import Reference, SourceSeries
 
 _DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))  # of the patient's axes, towards plus and towards minus
@@ -69,7 +69,7 @@ def write_captures(
             if not 0 <= index < len(source.headers):
                 raise ValueError(f"picture {number} is of slice {index}; there are {len(source.headers)}")
             uid = source.new_uid("picture", arguments["series_instance_uid"], str(number), content_digest(picture))
-            with quiet():
+            with quiet_dicom():
                 dataset = _capture(highdicom, picture, source, index, sop_instance_uid=uid, number=number, **arguments)
                 names.append(save(dataset, temporary / f"{number:04d}.dcm").name)
     return [folder / name for name in names]

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from jcs_jax.diagnosis.result.lesions import Lesion
+from jcs_jax.dicom_headers import quiet_dicom
 from jcs_jax.notice import RESEARCH_USE
 from jcs_jax.report.dicom import terms
 from jcs_jax.report.dicom.instances import (
@@ -22,7 +23,6 @@ from jcs_jax.report.dicom.instances import (
     save,
     series_arguments,
 )
-from jcs_jax.report.dicom.quiet import quiet
 from jcs_jax.report.dicom.source import Reference, SourceSeries
 
 OTHERS = "other opacities"
@@ -59,7 +59,7 @@ def write_segmentation(
     highdicom = load_highdicom()
     segments = _segments(labels)
     arguments = series_arguments(source, algorithm, "opacities", content_digest(labels))
-    with quiet():
+    with quiet_dicom():
         dataset = highdicom.seg.Segmentation(
             source_images=source.headers,
             pixel_array=segments,

@@ -16,8 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, CTImageStorage
 from pydicom.valuerep import DSfloat, validate_value
 
+from jcs_jax.dicom_headers import first_value, frame_groups, quiet_dicom
 from jcs_jax.report.dicom.pseudonyms import Pseudonyms
-from jcs_jax.report.dicom.quiet import quiet
 
 _FILED_BY = (  # what an archive files a study by; empty unless identifiers are kept
     "PatientName",
@@ -109,29 +109,15 @@ def source_series(
     frames = [0] * len(datasets) if frames is None else list(frames)
     if len(datasets) not in (1, len(frames)):
         raise ValueError(f"{len(datasets)} headers for {len(frames)} frames; give one, or one a slice")
-    with quiet():  # what a scanner wrote against the rules is not the reader's to mend
+    with quiet_dicom():  # what a scanner wrote against the rules is not the reader's to mend
         files = list(datasets) if len(datasets) == len(frames) else [datasets[0]] * len(frames)
-        places = [_groups(file, frame) for file, frame in zip(files, frames, strict=True)]
+        places = [frame_groups(file, frame) for file, frame in zip(files, frames, strict=True)]
         shared = _identity(files[0], pseudonyms) | _layout(places)
         references = [_reference(file, frame, pseudonyms) for file, frame in zip(files, frames, strict=True)]
         headers = [
             _header(shared, place, reference, pseudonyms) for place, reference in zip(places, references, strict=True)
         ]
     return SourceSeries(tuple(headers), tuple(references), pseudonyms, str(files[0].get("SeriesInstanceUID") or ""))
-
-
-def _groups(file: Dataset, frame: int) -> list[Dataset]:
-    """The items that hold a frame's elements: its own functional groups, those that all frames share, the header."""
-    found = []
-    for sequence, number in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
-        items = file.get(sequence) or []
-        if number < len(items):
-            found += [element.value[0] for element in items[number] if element.VR == "SQ" and element.value]
-    return [*found, file]
-
-
-def _found(groups: Iterable[Dataset], keyword: str) -> Any:
-    return next((group[keyword].value for group in groups if group.get(keyword) not in (None, "")), None)
 
 
 def _decimals(values: Iterable[Any]) -> list[DSfloat]:
@@ -177,22 +163,22 @@ def _valid(file: Dataset, keyword: str) -> str | None:
 def _layout(places: Sequence[Sequence[Dataset]]) -> dict[str, Any]:
     """Size, orientation, spacing and thickness, of the first slice for all."""
     first = places[0]
-    thickness = _found(first, "SliceThickness")
+    thickness = first_value(first, "SliceThickness")
     if thickness is None or not float(thickness) > 0:
         thickness = _median_step(places)
     return {
         "Rows": int(first[-1].Rows),
         "Columns": int(first[-1].Columns),
-        "ImageOrientationPatient": _decimals(_found(first, "ImageOrientationPatient")),
-        "PixelSpacing": _decimals(_found(first, "PixelSpacing")),
+        "ImageOrientationPatient": _decimals(first_value(first, "ImageOrientationPatient")),
+        "PixelSpacing": _decimals(first_value(first, "PixelSpacing")),
         "SliceThickness": _decimals([thickness])[0],
     }
 
 
 def _median_step(places: Sequence[Sequence[Dataset]]) -> float:
-    cosines = np.array([float(value) for value in _found(places[0], "ImageOrientationPatient")])
+    cosines = np.array([float(value) for value in first_value(places[0], "ImageOrientationPatient")])
     normal = np.cross(cosines[:3], cosines[3:])
-    positions = np.array([[float(value) for value in _found(place, "ImagePositionPatient")] for place in places])
+    positions = np.array([[float(value) for value in first_value(place, "ImagePositionPatient")] for place in places])
     steps = np.abs(np.diff(np.sort(positions @ normal)))
     step = float(np.median(steps)) if len(steps) else _USUAL_THICKNESS
     return step if math.isfinite(step) and step > 0 else _USUAL_THICKNESS
@@ -225,5 +211,5 @@ def _header(
         if reference.frame is None
         else pseudonyms.new_uid("frame of", reference.instance_uid, str(reference.frame))
     )
-    header.ImagePositionPatient = _decimals(_found(place, "ImagePositionPatient"))
+    header.ImagePositionPatient = _decimals(first_value(place, "ImagePositionPatient"))
     return header

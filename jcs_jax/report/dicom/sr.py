@@ -12,6 +12,7 @@ from pydicom.sr.codedict import codes
 
 from jcs_jax.diagnosis.result.decision import Answer, Decision
 from jcs_jax.diagnosis.result.lesions import Lesion, LesionReport
+from jcs_jax.dicom_headers import quiet_dicom
 from jcs_jax.notice import RESEARCH_USE
 from jcs_jax.report.dicom import terms
 from jcs_jax.report.dicom.instances import (
@@ -24,7 +25,6 @@ from jcs_jax.report.dicom.instances import (
     save,
     series_arguments,
 )
-from jcs_jax.report.dicom.quiet import quiet
 from jcs_jax.report.dicom.seg import OTHERS, tracking_uid
 from jcs_jax.report.dicom.source import SourceSeries
 
@@ -75,7 +75,7 @@ def write_report(
     segmentation_uid = "" if segmentation is None else str(segmentation.SOPInstanceUID)
     digest = content_digest(lesions, decision, segmentation_uid)
     arguments = series_arguments(source, algorithm, "report", digest)
-    with quiet():
+    with quiet_dicom():
         groups = [_study_group(highdicom, lesions, decision, source, arguments["sop_instance_uid"])]
         if lesions is not None and segmentation is not None:
             told = lesions.lesions[: terms.MOST_SEGMENTS]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
-import logging
-import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,6 +13,7 @@ import pydicom
 from jaxtyping import Float
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, EnhancedCTImageStorage
 
+from jcs_jax.dicom_headers import first_value, frame_groups, quiet_dicom
 from jcs_jax.errors import InputError
 from jcs_jax.study.dicom.files import MOST_BYTES, StudyFile
 
@@ -106,7 +104,7 @@ def read_header(file: StudyFile) -> FileHeader:
     with file.open() as stream:
         dataset = read_dataset(stream, file.name, pixels=False)
     try:
-        with quiet_pydicom():  # values are converted when they are asked for
+        with quiet_dicom():  # values are converted when they are asked for
             return _header(dataset, file)
     except InputError:
         raise
@@ -125,7 +123,7 @@ def read_dataset(stream: BinaryIO, name: str, *, pixels: bool) -> Any:
     Raises:
       InputError: it isn't one, or is damaged.
     """
-    with quiet_pydicom():
+    with quiet_dicom():
         try:
             _refuse_bomb(stream, name)
             dataset = pydicom.dcmread(stream, stop_before_pixels=not pixels, force=True)
@@ -138,22 +136,6 @@ def read_dataset(stream: BinaryIO, name: str, *, pixels: bool) -> Any:
         except Exception as error:  # a parser fed with damaged bytes raises what it likes
             raise InputError(f"{name}: {_NOT_DICOM} or is damaged ({_line(error)}); export it again") from error
     return dataset
-
-
-@contextlib.contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Values that break a rule of the standard are taken as they are, without a word on the terminal."""
-    settings, logger = pydicom.config.settings, logging.getLogger("pydicom")
-    mode, level = settings.reading_validation_mode, logger.level
-    settings.reading_validation_mode = pydicom.config.IGNORE
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        settings.reading_validation_mode = mode
-        logger.setLevel(level)
 
 
 def _refuse_bomb(stream: BinaryIO, name: str) -> None:
@@ -194,7 +176,7 @@ def _header(dataset: Any, file: StudyFile) -> FileHeader:
     enhanced = dataset.get("SOPClassUID") == EnhancedCTImageStorage or "SharedFunctionalGroupsSequence" in dataset
     if frames > 1 and not enhanced:
         raise InputError(f"{file.name}: holds {frames} frames that don't say where they lie; only enhanced CT does")
-    places = [_frame_groups(dataset, index) for index in range(frames)] if enhanced else [[dataset]]
+    places = [frame_groups(dataset, index) for index in range(frames)] if enhanced else [[dataset]]
     slices = [_slice(dataset, groups, index, file, (rows, columns)) for index, groups in enumerate(places)]
     syntax = dataset.file_meta.get("TransferSyntaxUID") if dataset.get("file_meta") else None
     return FileHeader(
@@ -211,10 +193,10 @@ def _header(dataset: Any, file: StudyFile) -> FileHeader:
 
 
 def _slice(dataset: Any, groups: Sequence[Any], index: int, file: StudyFile, size: tuple[int, int]) -> SliceHeader:
-    slope, intercept = _found(groups, "RescaleSlope"), _found(groups, "RescaleIntercept")
+    slope, intercept = first_value(groups, "RescaleSlope"), first_value(groups, "RescaleIntercept")
     padding = dataset.get("PixelPaddingValue")
     limit = dataset.get("PixelPaddingRangeLimit", padding)
-    acquisition = [_found([dataset, *groups], key) for key in ("AcquisitionNumber", "TemporalPositionIndex")]
+    acquisition = [first_value([dataset, *groups], key) for key in ("AcquisitionNumber", "TemporalPositionIndex")]
     return SliceHeader(
         file=file,
         frame=index,
@@ -230,7 +212,7 @@ def _slice(dataset: Any, groups: Sequence[Any], index: int, file: StudyFile, siz
 def _place(groups: Sequence[Any]) -> Place | None:
     """None unless position, orientation and spacing are all there and make sense."""
     position, cosines, spacing = (
-        _numbers(_found(groups, key), count)
+        _numbers(first_value(groups, key), count)
         for key, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
     )
     if position is None or cosines is None or spacing is None or (spacing <= 0).any():
@@ -239,20 +221,6 @@ def _place(groups: Sequence[Any]) -> Place | None:
     if not np.allclose(axes.T @ axes, np.eye(2), atol=1e-2):
         return None
     return Place(position, axes, (float(spacing[0]), float(spacing[1])))
-
-
-def _frame_groups(dataset: Any, index: int) -> list[Any]:
-    """The items that hold a frame's elements: its own functional groups, then those that all frames share."""
-    found = []
-    for sequence, number in (("PerFrameFunctionalGroupsSequence", index), ("SharedFunctionalGroupsSequence", 0)):
-        items = dataset.get(sequence) or []
-        if number < len(items):
-            found += [element.value[0] for element in items[number] if element.VR == "SQ" and element.value]
-    return [*found, dataset]
-
-
-def _found(groups: Sequence[Any], key: str) -> Any:
-    return next((group[key].value for group in groups if key in group and group[key].value is not None), None)
 
 
 def _numbers(value: Any, count: int) -> np.ndarray | None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jcs_jax.dicom_headers import quiet_dicom
 from jcs_jax.errors import InputError
 from jcs_jax.study.dicom.files import study_files
-from jcs_jax.study.dicom.headers import quiet_pydicom, read_dataset
+from jcs_jax.study.dicom.headers import read_dataset
 
 _PERSON = ("PatientName", "PatientID", "OtherPatientIDs", "OtherPatientNames", "PatientBirthName")
 _DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
@@ -68,7 +69,7 @@ def _identifiers(dataset: Any) -> set[str]:
 def _text(dataset: Any, keyword: str) -> str:
     """An element as text; empty where it isn't there or is damaged."""
     try:
-        with quiet_pydicom():  # values are converted when they are asked for
+        with quiet_dicom():  # values are converted when they are asked for
             return str(dataset.get(keyword) or "")
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, LookupError, OverflowError):
         return ""

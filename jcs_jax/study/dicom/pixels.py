@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Shaped
 from pydicom.pixels import pixel_array
 
+from jcs_jax.dicom_headers import quiet_dicom
 from jcs_jax.errors import InputError
-from jcs_jax.study.dicom.headers import SliceHeader, quiet_pydicom, read_dataset
+from jcs_jax.study.dicom.headers import SliceHeader, read_dataset
 from jcs_jax.study.volume import AIR
 
 _CODECS = "pip install 'jcs-jax[dicom]' brings more decoders, or export it uncompressed"
@@ -35,7 +36,7 @@ def _decode(header: SliceHeader, frames: int) -> Shaped[np.ndarray, "n h w"]:
     with header.file.open() as stream:
         dataset = read_dataset(stream, name, pixels=True)
     stored: Any = None
-    with quiet_pydicom():
+    with quiet_dicom():
         try:
             stored = pixel_array(dataset)
         except Exception as error:  # decoders raise what they like
