@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 
 from jcs_jax.errors import InputError
+from jcs_jax.report.dicom.pseudonyms import LEAST_KEY_BYTES
 from jcs_jax.report.study_folder import FORMATS
 
 KEY_BYTES = 32
-_LEAST_KEY = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +73,8 @@ def read_key(file: str) -> bytes:
         key = Path(file).read_bytes().strip()
     except OSError as error:
         raise InputError(f"{file}: can't be read ({error.strerror}); name a file that holds a secret") from error
-    if len(key) < _LEAST_KEY:
-        raise InputError(f"{file}: holds {len(key)} bytes; a secret for pseudonyms needs at least {_LEAST_KEY}")
+    if len(key) < LEAST_KEY_BYTES:
+        raise InputError(f"{file}: holds {len(key)} bytes; a secret for pseudonyms needs at least {LEAST_KEY_BYTES}")
     return key
 
 

@@ -1,31 +1,28 @@
 """The two stages give what the whole network gives, and what two looks at a slice give on average."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from jcs_jax.diagnosis.stages import Stages
 from jcs_jax.errors import InputError
 from jcs_jax.models.output import infection_probability, lesion_probability
-from jcs_jax.models.presets import build, get_preset
-from jcs_jax.preprocessing import Preprocessing
+from jcs_jax.models.presets import build
 
 SIDE = 64
 
 
-def _network(name: str):
-    preset = dataclasses.replace(get_preset(name), preprocessing=Preprocessing((SIDE, SIDE)))
+def _network(architecture: str):
+    preset = tiny.preset(architecture, side=SIDE, **({"classes": 2} if architecture == "joint" else {}))
     model = build(preset)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
-    return model, variables, preset
+    return model, tiny.random_variables(model, jnp.zeros((1, SIDE, SIDE, 3))), preset
 
 
 @pytest.fixture(scope="module")
 def joint():
-    return _network("joint_tiny")
+    return _network("joint")
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +34,14 @@ def test_both_stages_agree_with_the_whole_network(joint, slices):
     model, variables, _ = joint
     stages = Stages(*joint, batch_size=4)
     screened = stages.screen(slices)
-    whole = model.apply(variables, np.stack(slices))
-    np.testing.assert_allclose([one.probability for one in screened], infection_probability(whole), rtol=1e-5)
+    whole = jax.jit(model.apply)(variables, np.stack([*slices, slices[0]]))
+    np.testing.assert_allclose([one.probability for one in screened], infection_probability(whole)[:3], rtol=1e-5)
     for one in screened:
         assert 1 / (1 + np.exp(-one.activation.mean())) == pytest.approx(one.probability, rel=1e-5)
-    features = whole.intermediates["class_features"].mean((1, 2))
+    features = whole.intermediates["class_features"].mean((1, 2))[:3]
     np.testing.assert_allclose([one.features for one in screened], features, rtol=1e-4, atol=1e-6)
     lesions = stages.segment(slices, [one.trunk for one in screened])
-    np.testing.assert_allclose(lesions, lesion_probability(whole), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(lesions, lesion_probability(whole)[:3], rtol=1e-4, atol=1e-6)
 
 
 def test_the_trunk_is_computed_once(joint, slices):
@@ -83,9 +80,7 @@ def test_flips_average_the_slice_and_its_mirror_image(joint, slices):
     np.testing.assert_allclose(lesions, [(x + y[:, ::-1]) / 2 for x, y in zip(a, b, strict=True)], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "classifies", "segments"), [("classifier_tiny", True, False), ("segmenter_tiny", False, True)]
-)
+@pytest.mark.parametrize(("name", "classifies", "segments"), [("classifier", True, False), ("segmenter", False, True)])
 def test_networks_of_one_stage_say_which(name, classifies, segments, slices):
     stages = Stages(*_network(name))
     assert (stages.classifies, stages.segments) == (classifies, segments)

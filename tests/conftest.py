@@ -1,0 +1,16 @@
+"""Keeps a long test process from holding every program that it ever compiled."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+MOST_RESIDENT = 5e9  # bytes, from which compiled programs are given back
+PAGE = 4096
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs():
+    yield
+    if "jax" in sys.modules and int(Path("/proc/self/statm").read_text().split()[1]) * PAGE > MOST_RESIDENT:
+        sys.modules["jax"].clear_caches()
