@@ -21,7 +21,7 @@ VERBS = {
     "sweep": "run a grid of configs and tabulate the results",
     "evaluate": "measure a checkpoint on prepared data",
     "calibrate": "choose a patient's threshold and temperature on validation data",
-    "diagnose": "class probability, mask and activation map for CT slices",
+    "diagnose": "decision, activation maps, masks and measured lesions for CT studies",
     "convert": "read released PyTorch weights into a checkpoint",
 }
 DEBUG_HELP = "Show the whole traceback of an error."
@@ -29,7 +29,7 @@ DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {verb:<10}{line}" for verb, line in VERBS.items())
+    verbs = "\n".join(f"  {verb:<11}{line}" for verb, line in VERBS.items())
     return f"usage: jcs VERB [--flags] [arguments]\n\n{verbs}\n\njcs VERB --help shows a verb's flags. {RESEARCH_USE}\n"
 
 

@@ -25,7 +25,8 @@ class Screening(NamedTuple):
     Attributes:
       probability: () of infection, 0 to 1.
       activation: (h, w), coarse and signed; its mean is the log-odds of infection against no infection.
-      features: (C,) pooled.
+      features: (C,) means of the maps of all the encoder's stages: the first ones know noise and texture, the last ones
+        what the classes look like.
       trunk: maps that the segmentation goes on from, by name, with an axis of views before the others (the slice, and
         mirrored if flips are averaged); empty where it starts anew.
     """
@@ -137,8 +138,10 @@ def _screen(
         maps = output.intermediates["class_features"]
         activation = explain.class_activation_map(maps, kernel, explain.INFECTED, against=explain.UNINFECTED)
         activations.append(view(activation))
-        features.append(jnp.mean(maps, axis=(1, 2)))
-        trunks.append({name: value for name, value in output.intermediates.items() if name.startswith("res2net.")})
+        stages = {name: value for name, value in output.intermediates.items() if name.startswith("res2net.")}
+        pooled = [jnp.mean(value, axis=(1, 2)) for value in (stages or {"": maps}).values()]
+        features.append(jnp.concatenate(pooled, axis=-1))
+        trunks.append(stages)
     activation = jnp.mean(jnp.stack(activations), axis=0)
     probability = jax.nn.sigmoid(jnp.mean(activation, axis=(1, 2)))  # the softmax of two classes
     trunk = {name.partition(".")[2]: jnp.stack([one[name] for one in trunks]) for name in trunks[0] if keep_trunk}

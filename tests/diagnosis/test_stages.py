@@ -38,7 +38,8 @@ def test_both_stages_agree_with_the_whole_network(joint, slices):
     np.testing.assert_allclose([one.probability for one in screened], infection_probability(whole)[:3], rtol=1e-5)
     for one in screened:
         assert 1 / (1 + np.exp(-one.activation.mean())) == pytest.approx(one.probability, rel=1e-5)
-    features = whole.intermediates["class_features"].mean((1, 2))[:3]
+    of_stages = [whole.intermediates[f"res2net.stage{number}"][:3] for number in range(5)]
+    features = np.concatenate([maps.mean((1, 2)) for maps in of_stages], axis=-1)
     np.testing.assert_allclose([one.features for one in screened], features, rtol=1e-4, atol=1e-6)
     lesions = stages.segment(slices, [one.trunk for one in screened])
     np.testing.assert_allclose(lesions, lesion_probability(whole)[:3], rtol=1e-4, atol=1e-6)
