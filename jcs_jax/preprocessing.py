@@ -39,6 +39,18 @@ def resize_array(array: np.ndarray, size: tuple[int, int], *, antialias: bool = 
     return resized if resized.ndim == array.ndim else resized[..., np.newaxis]
 
 
+def display_window(hounsfield: np.ndarray, level: float, width: float) -> np.ndarray:
+    """Maps HU of any shape to float32 intensities: 0 at the window's lower end and below, 1 at its upper end and above.
+
+    Args:
+      hounsfield: HU.
+      level: the window's centre in HU.
+      width: of the window in HU.
+    """
+    low = level - width / 2
+    return np.clip((np.asarray(hounsfield, np.float32) - low) / width, 0.0, 1.0)
+
+
 def decode_features(stored: Any) -> Any:
     """Stored first-stage features, a NumPy or JAX array of uint8, as the float32 a network starts from: value / 20.
 
@@ -75,8 +87,7 @@ class Preprocessing:
 
     def window(self, hounsfield: np.ndarray) -> np.ndarray:
         """Maps HU of any shape to float32 intensities in [0, 1] by the preset's display window."""
-        low = self.window_level - self.window_width / 2
-        return np.clip((np.asarray(hounsfield, np.float32) - low) / self.window_width, 0.0, 1.0)
+        return display_window(hounsfield, self.window_level, self.window_width)
 
     def frame(self, plane: np.ndarray) -> np.ndarray:
         """Brings a plane (H, W), float32, into the network's frame: `size`, by the preset's geometry."""

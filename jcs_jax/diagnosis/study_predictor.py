@@ -44,6 +44,7 @@ class _Slices:
 
     Attributes:
       log_odds: (S,), of infection; None without a class head.
+      probability: (S,), of infection, as the network gave it; None without a class head.
       features: (S, C), pooled; None without a class head.
       activation: (S, h, w), coarse, on the network's frame; None without a class head.
       mask: (S, H, W); None without segmentation.
@@ -51,6 +52,7 @@ class _Slices:
     """
 
     log_odds: Float[np.ndarray, " s"] | None
+    probability: Float[np.ndarray, " s"] | None
     features: Float[np.ndarray, "s c"] | None
     activation: Float[np.ndarray, "s i j"] | None
     mask: Bool[np.ndarray, "s h w"] | None
@@ -115,8 +117,9 @@ class StudyPredictor:
                 report, labels = measure_lesions(near, volume, lungs, activation)
                 report = dataclasses.replace(report, notes=(*report.notes, *left_out))
                 slices.mask = labels > 0  # without what was left out of the report
-            findings = self._findings(volume, lungs, slices, geometry)
-        decision, told = self._decide(volume, lungs, slices)
+            lung_bearing = _lung_bearing(lungs, geometry.pixel_area)
+            findings = self._findings(volume, lung_bearing, slices, geometry)
+        decision, told = self._decide(volume, lung_bearing, slices)
         diagnosis = Diagnosis(
             case=case,
             model=self._predictor.card,
@@ -163,11 +166,12 @@ class StudyPredictor:
         if waiting and mask is not None:
             self._segment(volume, waiting, mask, segmented)
         if not answers:
-            return _Slices(None, None, None, mask, segmented)
+            return _Slices(None, None, None, None, mask, segmented)
         activation = np.stack([np.asarray(one.activation) for one in answers])
         features = np.stack([np.asarray(one.features) for one in answers])
         log_odds = activation.mean(axis=(1, 2), dtype=np.float64)
-        return _Slices(log_odds, features, activation, mask, segmented)
+        probability = np.array([one.probability for one in answers])
+        return _Slices(log_odds, probability, features, activation, mask, segmented)
 
     def _segment(
         self,
@@ -199,13 +203,14 @@ class StudyPredictor:
         height, width = (max(1, side // MAP_REDUCTION) for side in volume.hounsfield.shape[1:])
         return np.stack([preprocessing.to_source(one, (height, width)) for one in maps])
 
-    def _findings(self, volume: Volume, lungs: Lungs, slices: _Slices, geometry: Geometry) -> tuple[SliceFindings, ...]:
-        lung_bearing = _lung_bearing(lungs, geometry.pixel_area)
+    def _findings(
+        self, volume: Volume, lung_bearing: Bool[np.ndarray, " s"], slices: _Slices, geometry: Geometry
+    ) -> tuple[SliceFindings, ...]:
         full = None if slices.activation is None else self._full_activation(slices, volume)
         found = []
         for index in range(len(volume.hounsfield)):
             mask = None if slices.mask is None or not slices.segmented[index] else slices.mask[index]
-            infected = None if slices.log_odds is None else float(1 / (1 + np.exp(-slices.log_odds[index])))
+            infected = None if slices.probability is None else float(slices.probability[index])
             agreement = None
             if mask is not None and full is not None and mask.any():
                 agreement = MapAgreement.measure(full(index), mask)
@@ -225,18 +230,18 @@ class StudyPredictor:
             )
         return tuple(found)
 
-    def _decide(self, volume: Volume, lungs: Lungs, slices: _Slices) -> tuple[Decision | None, list[str]]:
+    def _decide(
+        self, volume: Volume, lung_bearing: Bool[np.ndarray, " s"], slices: _Slices
+    ) -> tuple[Decision | None, list[str]]:
         """The decision, and what must be known of it."""
-        if slices.log_odds is None or slices.features is None:
+        if slices.log_odds is None or slices.probability is None or slices.features is None:
             return None, []
         preset = self._screening.preset
-        row, column = volume.pixel_spacing
-        lung_bearing = _lung_bearing(lungs, row * column)
         distances = None if preset.familiar is None else preset.familiar.distance(slices.features[lung_bearing])
         notes, doubts = familiarity(distances, preset.familiar)
         decision = decide(
             slices.log_odds,
-            1 / (1 + np.exp(-slices.log_odds)) >= preset.class_threshold,
+            slices.probability >= preset.class_threshold,
             preset.patient,
             extents=volume.slice_thickness,
             lung_bearing=lung_bearing,

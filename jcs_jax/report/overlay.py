@@ -20,9 +20,9 @@ MAX_PICTURE_SIDE = 2048
 # Okabe and Ito's orange and sky blue: told apart in all common kinds of colour blindness, and never grey.
 LESION_COLOR = (230, 159, 0)
 REFERENCE_COLOR = (86, 180, 233)
-_FILL_OPACITY = 0.22
-_MAP_OPACITY = 0.55
-_MAP_FULL_OPACITY_FROM = 0.35  # of the scale; below, the map fades so that anatomy stays readable
+FILL_OPACITY = 0.22
+MAP_OPACITY = 0.55
+MAP_FULL_OPACITY_FROM = 0.35  # of the scale; below, the map fades so that anatomy stays readable
 _STRIP_COLOR = (18, 18, 18)
 _TEXT_COLOR = (240, 240, 240)
 _SOFT_TEXT_COLOR = (190, 190, 190)
@@ -49,7 +49,7 @@ def mask_overlay(
     picture = _grey_picture(intensity)
     width = picture.width
     rows = [_text_row(width, _lesion_text(mask), swatch=LESION_COLOR)]
-    picture = _draw_region(picture, mask, LESION_COLOR, _FILL_OPACITY)
+    picture = _draw_region(picture, mask, LESION_COLOR, FILL_OPACITY)
     if reference is not None:
         picture = _draw_region(picture, reference, REFERENCE_COLOR, 0.0)
         rows.append(_reference_row(width))
@@ -132,7 +132,7 @@ def _blend(
 
 
 def _map_opacity(normalized: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    return _MAP_OPACITY * np.clip(normalized / _MAP_FULL_OPACITY_FROM, 0, 1)
+    return MAP_OPACITY * np.clip(normalized / MAP_FULL_OPACITY_FROM, 0, 1)
 
 
 def _lesion_text(mask: Bool[np.ndarray, "h w"]) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from jcs_jax import __version__
 from jcs_jax.diagnosis.result import Diagnosis, SourceGrid, StudyMaps
 from jcs_jax.notice import TOOL
-from jcs_jax.preprocessing import resize_array
+from jcs_jax.preprocessing import display_window, resize_array
 from jcs_jax.report import json_report
 from jcs_jax.report.colormap import shared_scale
 from jcs_jax.report.dicom.capture import write_captures
@@ -187,8 +187,8 @@ class _Study:
     def _windowed(self, index: int) -> Float[np.ndarray, "h w"]:
         """A slice in the window that the network saw."""
         preprocessing = self.diagnosis.model.preset["preprocessing"]
-        level, width = preprocessing["window_level"], preprocessing["window_width"]
-        return np.clip((self.maps.hounsfield[index].astype(np.float32) - (level - width / 2)) / width, 0, 1)
+        values = self.maps.hounsfield[index]
+        return display_window(values, preprocessing["window_level"], preprocessing["window_width"])
 
     def _caption(self, index: int) -> str:
         findings = self.diagnosis.slices[index]

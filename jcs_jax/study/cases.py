@@ -14,8 +14,8 @@ from jcs_jax.study.images import IMAGE_SUFFIXES, SliceImage, read_slice, shown_n
 from jcs_jax.study.volume import Volume
 
 CaseKind = Literal["pictures", "dicom", "nifti"]
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
-_SUFFIXES = (*IMAGE_SUFFIXES, ".nii.gz", ".nii", ".zip", ".dcm")  # that a case's name does without
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+_SUFFIXES = (*IMAGE_SUFFIXES, *NIFTI_SUFFIXES, ".zip", ".dcm")  # that a case's name does without
 _LONGEST_NAME = 100  # leaves room for what a temporary folder adds
 _MAGIC, _MAGIC_AT = b"DICM", 128
 _MOST_LOOKED_AT = 64  # files of a folder

@@ -17,9 +17,8 @@ from nibabel.wrapstruct import WrapStructError
 
 from jcs_jax.errors import InputError
 from jcs_jax.study.hounsfield import check_hounsfield
-from jcs_jax.study.volume import LPS_FROM_RAS, Orientation, Volume, clip_hounsfield
+from jcs_jax.study.volume import LEAST_SIDE, LPS_FROM_RAS, MOST_VOXELS, Orientation, Volume, clip_hounsfield
 
-LEAST_SIDE, MOST_VOXELS = 32, 2**29  # a gigabyte of 16 bits
 NO_ORIENTATION = "the file does not say how it lies in the patient: left and right, up and down are taken on trust"
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
 # What nibabel and zlib raise on damaged files.

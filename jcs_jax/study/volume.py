@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 AIR, DENSEST = -1024, 3071  # HU that 12 bits hold; scanners write lower values outside the field of view
+LEAST_SIDE, MOST_VOXELS = 32, 2**29  # of a slice in pixels; of a series, a gigabyte of 16 bits
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 

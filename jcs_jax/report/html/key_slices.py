@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jcs_jax.preprocessing import display_window
 from jcs_jax.report.html.markup import Markup, number, percent, section, tag
 from jcs_jax.report.html.pictures import ViewerSlice
 from jcs_jax.report.overlay import activation_overlay, mask_overlay
@@ -51,7 +52,7 @@ def key_figure(
     """The slice with its mask, else with its activation map, else plain; and its numbers below."""
     intensity = np.asarray(item.values, np.float32)
     if hounsfield:
-        intensity = np.clip((intensity - (_LUNG_LEVEL - _LUNG_WIDTH / 2)) / _LUNG_WIDTH, 0, 1)
+        intensity = display_window(intensity, _LUNG_LEVEL, _LUNG_WIDTH)
     if item.mask is not None and told["segmented"]:
         picture = mask_overlay(intensity, item.mask)
     elif item.activation is not None and activation_scale is not None:

@@ -22,12 +22,8 @@ from jcs_jax.report.html.pictures import (
     ViewerSlice,
     grey_values,
 )
-from jcs_jax.report.overlay import LESION_COLOR
+from jcs_jax.report.overlay import FILL_OPACITY, LESION_COLOR, MAP_FULL_OPACITY_FROM, MAP_OPACITY
 
-# How strongly mask and map are laid over the slice: as in the pictures of `report.overlay`.
-FILL_OPACITY = 0.22
-MAP_OPACITY = 0.55
-MAP_FULL_OPACITY_FROM = 0.35
 _WINDOWS = (("lung", -600, 1500), ("soft", 40, 400), ("wide", -212, 1624))  # level and width, HU
 _SCRIPTS = ("decoding.js", "drawing.js", "showing.js", "viewer.js")
 

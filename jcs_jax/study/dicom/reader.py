@@ -16,9 +16,8 @@ from jcs_jax.study.dicom.pixels import read_hounsfield
 from jcs_jax.study.dicom.series import choose, group
 from jcs_jax.study.dicom.stack import stack
 from jcs_jax.study.hounsfield import check_hounsfield
-from jcs_jax.study.volume import DicomHeaders, Orientation, Volume, clip_hounsfield
+from jcs_jax.study.volume import LEAST_SIDE, MOST_VOXELS, DicomHeaders, Orientation, Volume, clip_hounsfield
 
-LEAST_SIDE, MOST_VOXELS = 32, 2**29
 _LOOKED_AT = 32  # slices that show whether values are HU
 _LOSSY = "the pictures were compressed with loss; faint opacities may be lost or made up"
 _PHASE_UNKNOWN = "the files do not say whether contrast medium was given"

@@ -84,9 +84,9 @@ def test_a_case_without_lesions_says_so(tmp_path):
 
 
 def test_overlays_are_as_strong_as_in_the_pictures():
-    assert page.FILL_OPACITY == overlay._FILL_OPACITY
-    assert page.MAP_OPACITY == overlay._MAP_OPACITY
-    assert page.MAP_FULL_OPACITY_FROM == overlay._MAP_FULL_OPACITY_FROM
+    assert page.FILL_OPACITY == overlay.FILL_OPACITY
+    assert page.MAP_OPACITY == overlay.MAP_OPACITY
+    assert page.MAP_FULL_OPACITY_FROM == overlay.MAP_FULL_OPACITY_FROM
 
 
 def test_key_slices_are_the_most_probable_and_the_most_affected_by_turns():
