@@ -39,10 +39,11 @@ class ChestPhantomConfig(tfds.core.BuilderConfig):
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Synthetic chest CT in HU; needs no source."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES = {  # noqa: RUF012  TFDS's own convention
         "1.0.0": "First phantom.",
         "1.1.0": "Lungs, digest and size of each slice; count, area and location of its lesions.",
+        "1.2.0": "Millimetres between rows and columns.",
     }
     BUILDER_CONFIGS = [  # noqa: RUF012  TFDS's own convention
         ChestPhantomConfig(
@@ -112,5 +113,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     slice_index=index,
                     source="phantom",
                     lesion_location=describe_locations(lesions, lungs, phantom.heights[index]),
+                    spacing=phantom.spacing[1:],
                 )
                 yield name, hu16_example(record, phantom.hounsfield[index], lesions, lungs)

@@ -14,8 +14,8 @@ UNKNOWN = -1
 
 RESEARCH_USE_ONLY = "For research only: not for diagnosis or for the care of patients."
 ABSENT_VALUES = (
-    "unknown: label -1, slice_index -1, lesion_count -1, lesion_area -1, an empty patient, source, file_type or "
-    "lesion_location, and a mask or lungs of 1 x 1 pixel"
+    "unknown: label -1, slice_index -1, lesion_count -1, lesion_area -1, row_spacing and column_spacing -1, an empty "
+    "patient, source, file_type or lesion_location, and a mask or lungs of 1 x 1 pixel"
 )
 LESION_VALUES = (
     "where a mask is stored and the source does not annotate them, lesion_count is the number of 8-connected "
@@ -77,15 +77,16 @@ def _record_features() -> dict[str, tfds.features.FeatureConnector]:
 
     label: 0 uninfected, 1 infected; patient, name, source (site, paper or collection) and file_type, text;
     digest: SHA-256 of the slice's values, empty for a blank slice; slice_index: counted from the apex of the
-    lungs; height, width: of the slice in pixels; lesion_count, lesion_area (pixels), lesion_location (words of
-    the source).
+    lungs; height, width: of the slice in pixels; row_spacing, column_spacing: mm between the centres of neighbouring
+    rows and columns, both known or none; lesion_count, lesion_area (pixels), lesion_location (words of the source).
     """
     texts = ("patient", "name", "source", "file_type", "digest", "lesion_location")
     numbers = ("label", "slice_index", "height", "width", "lesion_count")
+    measures = ("lesion_area", "row_spacing", "column_spacing")
     return {
         **{name: tfds.features.Text() for name in texts},
         **{name: tfds.features.Scalar(np.int64) for name in numbers},
-        "lesion_area": tfds.features.Scalar(np.float32),
+        **{name: tfds.features.Scalar(np.float32) for name in measures},
     }
 
 

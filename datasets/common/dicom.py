@@ -6,31 +6,36 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jcs_datasets.common.dicom_elements import is_whole
 from jcs_datasets.common.errors import SourceError
-from jcs_datasets.common.itk import Where, load_itk, quiet_stderr
+from jcs_datasets.common.itk import ItkVolume, Where, load_itk, quiet_stderr
+from jcs_datasets.common.spacing import pixel_spacing
 
 _IO = "GDCMImageIO"
 _MODALITY, _SERIES, _FRAMES = "0008|0060", "0020|000e", "0028|0008"
-_POSITION, _ORIENTATION = "0020|0032", "0020|0037"
+_POSITION, _ORIENTATION, _SPACING = "0020|0032", "0020|0037", "0028|0030"
 _BESIDE = {".txt", ".csv", ".md", ".json", ".xml"}
 _LARGEST_SIDE = 4096  # a detailed reconstruction has 2048
 _AXIAL = np.cos(np.deg2rad(45))
 
 
 class _Header(NamedTuple):
-    """Where a slice lies: position of its first pixel (mm, LPS), axes as columns, and spacing (mm)."""
+    """Where a slice lies: position of its first pixel (mm, LPS), axes as columns, and millimetres.
+
+    `spacing` is between rows and between columns, None where nobody tells; `step` from slice to slice.
+    """
 
     path: Path
     series: str
     size: tuple[int, int]
     position: np.ndarray | None
     axes: np.ndarray
-    spacing: tuple[float, float, float]
+    spacing: tuple[float, float] | None
+    step: float
 
     @property
     def height(self) -> float:
@@ -38,7 +43,7 @@ class _Header(NamedTuple):
         return float(self.position @ self.axes[:, 2]) if self.position is not None else 0.0
 
 
-def read_dicom_slice(path: Path, where: Where) -> Any:
+def read_dicom_slice(path: Path, where: Where) -> ItkVolume:
     """Reads one CT slice.
 
     Args:
@@ -46,7 +51,7 @@ def read_dicom_slice(path: Path, where: Where) -> Any:
       where: how an error names a file.
 
     Returns:
-      A SimpleITK image of one slice: HU, 32-bit integers, in LPS millimetres.
+      One slice: HU, 32-bit integers; measured if it has a Pixel Spacing.
 
     Raises:
       SourceError: no DICOM, no picture, damaged, another modality than CT, colour, several frames, not axial.
@@ -54,7 +59,7 @@ def read_dicom_slice(path: Path, where: Where) -> Any:
     return _image([_read_header(path, where)], where)
 
 
-def read_dicom_series(folder: Path, where: Where) -> Any:
+def read_dicom_series(folder: Path, where: Where) -> ItkVolume:
     """Reads the CT series of a folder.
 
     Args:
@@ -62,11 +67,11 @@ def read_dicom_series(folder: Path, where: Where) -> Any:
       where: how an error names a file.
 
     Returns:
-      A SimpleITK image: HU, 32-bit integers, in LPS millimetres, its slices in the order of their positions.
+      HU, 32-bit integers, its slices in the order of their positions; measured if every slice has a Pixel Spacing.
 
     Raises:
-      SourceError: no files, folders or links out among them, several series, slices of different size or
-        direction or at the same place; or as `read_dicom_slice`.
+      SourceError: no files, folders or links out among them, several series, slices of different size, direction or
+        spacing or at the same place; or as `read_dicom_slice`.
     """
     files = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "DICOMDIR")
     files = [path for path in files if path.suffix.lower() not in _BESIDE]
@@ -122,7 +127,8 @@ def _read_header(path: Path, where: Where) -> _Header:
     if max(size) > _LARGEST_SIDE:
         raise SourceError(f"{where(path)}: says it is {size[0]}x{size[1]} pixels, too large for CT; copy it again")
     position, axes = _place(told, where(path))
-    return _Header(path, told(_SERIES), size[:2], position, axes, reader.GetSpacing())
+    spacing = _pixel_spacing(told(_SPACING))
+    return _Header(path, told(_SERIES), size[:2], position, axes, spacing, reader.GetSpacing()[2])
 
 
 def _place(told: Callable[[str], str], where: str) -> tuple[np.ndarray | None, np.ndarray]:
@@ -137,6 +143,12 @@ def _place(told: Callable[[str], str], where: str) -> tuple[np.ndarray | None, n
     return position, axes
 
 
+def _pixel_spacing(text: str) -> tuple[float, float] | None:
+    # From the element itself, too: ITK takes an absent or damaged one for 1 mm without a word.
+    numbers = _numbers(text, 2)
+    return None if numbers is None else pixel_spacing(*numbers.tolist())
+
+
 def _numbers(text: str, count: int) -> np.ndarray | None:
     """The numbers of an element, None for an empty one, NaN for a damaged one."""
     try:
@@ -149,29 +161,38 @@ def _numbers(text: str, count: int) -> np.ndarray | None:
 
 
 def _check_stack(headers: Sequence[_Header], where: Where) -> None:
-    """Slices of one stack have one size and direction, and a place each."""
+    """Slices of one stack have one size, direction and spacing, and a place each."""
     first = headers[0]
     for below, header in itertools.pairwise(headers):
-        if header.size != first.size or not np.allclose(header.axes, first.axes, atol=1e-3):
+        if not _alike(header, first):
             raise SourceError(
-                f"{where(header.path)}: has another size or direction than {first.path.name}; keep one stack a folder"
+                f"{where(header.path)}: has another size, direction or spacing than {first.path.name}; keep one stack "
+                "a folder"
             )
         if header.position is None or header.height - below.height < 1e-3:
             wrong = "says no position" if header.position is None else f"lies where {below.path.name} lies"
             raise SourceError(f"{where(header.path)}: {wrong}, so the slices have no order; keep one stack a folder")
 
 
-def _image(headers: Sequence[_Header], where: Where) -> Any:
+def _alike(header: _Header, first: _Header) -> bool:
+    same = header.size == first.size and np.allclose(header.axes, first.axes, atol=1e-3)
+    if header.spacing is None or first.spacing is None:
+        return same
+    return same and np.allclose(header.spacing, first.spacing, rtol=1e-3)
+
+
+def _image(headers: Sequence[_Header], where: Where) -> ItkVolume:
     """The slices on top of each other; a tilted gantry's shift from slice to slice is not undone."""
     itk = load_itk()
     image = itk.GetImageFromArray(np.stack([_read_pixels(header.path, where) for header in headers]))
     first, last = headers[0], headers[-1]
-    step = (last.height - first.height) / (len(headers) - 1) if len(headers) > 1 else first.spacing[2]
-    image.SetSpacing((*first.spacing[:2], step))
+    step = (last.height - first.height) / (len(headers) - 1) if len(headers) > 1 else first.step
+    row, column = first.spacing or (1.0, 1.0)
+    image.SetSpacing((column, row, step))
     image.SetDirection(first.axes.ravel().tolist())
     if first.position is not None:
         image.SetOrigin(first.position.tolist())
-    return image
+    return ItkVolume(image, measured=all(header.spacing is not None for header in headers))
 
 
 def _read_pixels(path: Path, where: Where) -> np.ndarray:

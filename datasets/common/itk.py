@@ -8,11 +8,23 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jcs_datasets.common.errors import SourceError
 
 Where = Callable[[Path], str]  # how an error names a file, with the list row that asked for it
+
+
+class ItkVolume(NamedTuple):
+    """What a reader gives.
+
+    Attributes:
+      image: a SimpleITK image in LPS millimetres.
+      measured: the file tells the spacing of its pixels; where it doesn't, ITK says 1 mm without a word.
+    """
+
+    image: Any
+    measured: bool
 
 
 def load_itk() -> Any:

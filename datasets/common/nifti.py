@@ -8,18 +8,20 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jcs_datasets.common.errors import SourceError
-from jcs_datasets.common.itk import Where, load_itk, quiet_stderr
+from jcs_datasets.common.itk import ItkVolume, Where, load_itk, quiet_stderr
+from jcs_datasets.common.spacing import is_spacing
 
 HEADER_SIZE = 540  # of NIfTI-2; NIfTI-1 has 348
 MOST_VOXELS = 2**30
 _GZIP = b"\x1f\x8b"
 _PIECE = 1 << 20
 _FLOAT_TYPES = (16, 64)
+_MILLIMETRES = {1: 1e3, 3: 1e-3}  # code of metres and micrometres; any other is read as millimetres
 # Code of a number type -> its bits.
 _NUMBER_TYPES = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
 _GZIP_ERRORS = (EOFError, OSError, zlib.error)
@@ -27,7 +29,10 @@ _AGAIN = "copy it again from the source"
 
 
 class _Header(NamedTuple):
-    """Byte order; rank and sides; code and bits of the voxel type; where voxels start; qform and sform codes."""
+    """Byte order; rank and sides; code and bits of the voxel type; where voxels start; qform and sform codes.
+
+    Last the mm from voxel to voxel along each axis.
+    """
 
     order: str
     dims: Sequence[int]
@@ -35,6 +40,7 @@ class _Header(NamedTuple):
     bits: int
     offset: int
     forms: tuple[int, int]
+    steps: tuple[float, ...]
 
 
 def is_nifti(path: Path) -> bool:
@@ -42,7 +48,7 @@ def is_nifti(path: Path) -> bool:
     return _parse(_head(path)) is not None
 
 
-def read_nifti(path: Path, where: Where) -> Any:
+def read_nifti(path: Path, where: Where) -> ItkVolume:
     """Reads a NIfTI volume.
 
     Args:
@@ -50,7 +56,7 @@ def read_nifti(path: Path, where: Where) -> Any:
       where: how an error names it.
 
     Returns:
-      A SimpleITK image of three dimensions and one number a voxel, in LPS millimetres.
+      Three dimensions and one number a voxel; measured if the header's steps are lengths.
 
     Raises:
       SourceError: not a NIfTI volume, cut short, not three-dimensional, coloured, without an orientation, or too
@@ -67,12 +73,15 @@ def read_nifti(path: Path, where: Where) -> Any:
             image = itk.ReadImage(str(path), imageIO="NiftiImageIO")
         if not np.isfinite([*image.GetDirection(), *image.GetOrigin(), *image.GetSpacing()]).all():
             raise RuntimeError
-        return image
     except RuntimeError:
         raise SourceError(
             f"{where(path)}: its NIfTI header can't be followed (no such orientation or scale); save it again with a "
             "plain affine"
         ) from None
+    measured = all(map(is_spacing, header.steps))
+    if measured:
+        image.SetSpacing(header.steps)
+    return ItkVolume(image, measured)
 
 
 def _head(path: Path) -> bytes:
@@ -94,12 +103,29 @@ def _parse(head: bytes) -> _Header | None:
             datatype, bits = struct.unpack_from(f"{order}2h", head, 70)
             (offset,) = struct.unpack_from(f"{order}f", head, 108)
             forms = struct.unpack_from(f"{order}2h", head, 252)
-            return _Header(order, dims, datatype, bits, int(offset) if math.isfinite(offset) else -1, forms)
+            grid, affine = struct.unpack_from(f"{order}3f", head, 80), struct.unpack_from(f"{order}12f", head, 280)
+            steps = _steps(grid, affine if forms[1] > 0 else (), head[123])
+            return _Header(order, dims, datatype, bits, int(offset) if math.isfinite(offset) else -1, forms, steps)
         if len(head) >= HEADER_SIZE and struct.unpack_from(f"{order}i", head) == (540,) and head[4:7] == b"n+2":
             datatype, bits, *dims = struct.unpack_from(f"{order}2h8q", head, 12)
             (offset,) = struct.unpack_from(f"{order}q", head, 168)
-            return _Header(order, dims, datatype, bits, offset, struct.unpack_from(f"{order}2i", head, 344))
+            forms = struct.unpack_from(f"{order}2i", head, 344)
+            grid, affine = struct.unpack_from(f"{order}3d", head, 112), struct.unpack_from(f"{order}12d", head, 400)
+            (units,) = struct.unpack_from(f"{order}i", head, 500)
+            steps = _steps(grid, affine if forms[1] > 0 else (), units)
+            return _Header(order, dims, datatype, bits, offset, forms, steps)
     return None
+
+
+def _steps(grid: Sequence[float], affine: Sequence[float], units: int) -> tuple[float, ...]:
+    """Millimetres from voxel to voxel along each axis: of the affine where there is one, as most programs read it.
+
+    ITK goes by the grid alone, and takes a damaged one for 1 mm without a word.
+    """
+    lengths: Sequence[float] = [math.hypot(*affine[axis::4]) for axis in range(3)]
+    if not all(0 < length < math.inf for length in lengths):
+        lengths = grid
+    return tuple(length * _MILLIMETRES.get(units & 7, 1.0) for length in lengths)
 
 
 def _check_header(header: _Header, path: Path, where: Where) -> None:

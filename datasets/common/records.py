@@ -30,6 +30,7 @@ class Record:
       lesion_count: as annotated by the source.
       lesion_area: as annotated by the source.
       lesion_location: as annotated by the source.
+      spacing: mm between the centres of neighbouring rows and of neighbouring columns; None if unknown.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Record:
     lesion_count: int = UNKNOWN
     lesion_area: float = UNKNOWN
     lesion_location: str = ""
+    spacing: tuple[float, float] | None = None
 
 
 def gray8_example(
@@ -97,6 +99,7 @@ def _told(
 ) -> dict[str, Any]:
     """Mask and scalars; where the source does not annotate lesions, they are counted on the mask."""
     told = dataclasses.asdict(record)
+    told["row_spacing"], told["column_spacing"] = told.pop("spacing") or (UNKNOWN, UNKNOWN)
     if mask is not None and record.lesion_count == UNKNOWN:
         told["lesion_count"] = int(ndimage.label(mask, structure=_EIGHT_CONNECTED)[1])
     if mask is not None and record.lesion_area == UNKNOWN:

@@ -11,14 +11,14 @@ import numpy as np
 
 from jcs_datasets.common.dicom import read_dicom_series, read_dicom_slice
 from jcs_datasets.common.errors import SourceError
-from jcs_datasets.common.itk import Where, load_itk
+from jcs_datasets.common.itk import ItkVolume, Where, load_itk
 from jcs_datasets.common.nifti import read_nifti
 from jcs_datasets.common.pictures import LARGEST_SIDE, SMALLEST_SIDE
 
 VolumeKind = Literal["dicom", "series", "nifti"]
 
 LEAST_RANGE, MOST_RANGE = 100, 2**18  # HU: air and tissue are 1000 apart, and 16 bits hold any CT
-_READERS: dict[str, Callable[[Path, Where], Any]] = {
+_READERS: dict[str, Callable[[Path, Where], ItkVolume]] = {
     "dicom": read_dicom_slice,
     "series": read_dicom_series,
     "nifti": read_nifti,
@@ -34,13 +34,15 @@ class Volume:
       hounsfield: (slices, H, W) int32, HU; slices from the apex down, rows from front to back, columns from the
         patient's right to left, whatever the order in the file.
       corners: (4, 3) mm, LPS: centres of the first voxel and of the last along each axis.
-      spacing: mm between columns, rows and slices.
+      spacing: mm between columns, rows and slices; 1 where the file doesn't tell.
+      pixel_spacing: mm between rows and between columns; None where the file doesn't tell.
       stored_axes: the nine direction cosines of the file's own order.
     """
 
     hounsfield: np.ndarray
     corners: np.ndarray
     spacing: tuple[float, float, float]
+    pixel_spacing: tuple[float, float] | None
     stored_axes: tuple[float, ...]
 
 
@@ -56,7 +58,7 @@ def read_volume(path: Path, kind: VolumeKind, where: Where) -> Volume:
       SourceError: SimpleITK is missing; the file can't be read as that; slices of less than 32 pixels on a side;
         values that are no HU.
     """
-    image = _READERS[kind](path, where)
+    image, measured = _READERS[kind](path, where)
     stored_axes = image.GetDirection()
     oriented = load_itk().DICOMOrient(image, _ORIENTATION)
     width, height, _ = oriented.GetSize()
@@ -65,7 +67,14 @@ def read_volume(path: Path, kind: VolumeKind, where: Where) -> Volume:
             f"{where(path)}: its axial slices are {width}x{height} pixels, and {SMALLEST_SIDE} to {LARGEST_SIDE} on a "
             "side are read; use the series at full size"
         )
-    return Volume(_hounsfield(oriented, where(path)), _corners(oriented), oriented.GetSpacing(), stored_axes)
+    spacing = oriented.GetSpacing()
+    return Volume(
+        hounsfield=_hounsfield(oriented, where(path)),
+        corners=_corners(oriented),
+        spacing=spacing,
+        pixel_spacing=(spacing[1], spacing[0]) if measured else None,
+        stored_axes=stored_axes,
+    )
 
 
 def read_volume_mask(path: Path, volume: Volume, where: Where) -> np.ndarray:
@@ -83,7 +92,7 @@ def read_volume_mask(path: Path, volume: Volume, where: Where) -> np.ndarray:
     Raises:
       SourceError: it can't be read, lies elsewhere, or holds other values.
     """
-    oriented = load_itk().DICOMOrient(read_nifti(path, where), _ORIENTATION)
+    oriented = load_itk().DICOMOrient(read_nifti(path, where).image, _ORIENTATION)
     mask = load_itk().GetArrayFromImage(oriented)[::-1]
     if mask.shape != volume.hounsfield.shape:
         raise SourceError(

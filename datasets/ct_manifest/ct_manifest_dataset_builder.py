@@ -19,11 +19,14 @@ MANIFEST = "manifest.csv"
 class Builder(ManifestBuilder):
     """Your own slices, listed in the CSV file, or lying in the class folders, that `manual_dir` names."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Pictures, DICOM and NIfTI, by CSV or class folders."}  # noqa: RUF012  TFDS's convention
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {  # noqa: RUF012  TFDS's own convention
+        "1.0.0": "Pictures, DICOM and NIfTI, by CSV or class folders.",
+        "1.1.0": "Millimetres between rows and columns, where the file or the manifest tells them.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "manual_dir must be a CSV file with the column image and any of mask, label, patient, split, source; or a "
-        "folder with such a manifest.csv; or a folder of class folders."
+        "manual_dir must be a CSV file with the column image and any of mask, label, patient, split, source, "
+        "row_spacing and column_spacing; or a folder with such a manifest.csv; or a folder of class folders."
     )
     BUILDER_CONFIGS = [  # noqa: RUF012  TFDS's own convention
         ManifestConfig(name="pictures", description="8-bit pictures: PNG, JPEG, BMP, TIFF."),

@@ -30,6 +30,7 @@ class _Slices(NamedTuple):
     file_type: str
     coloured: bool = False
     counted: bool = False  # the slices of a volume, with an index each
+    spacing: tuple[float, float] | None = None  # mm between rows and between columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,7 @@ def row_examples(checked: CheckedRow, encoding: SliceEncoding) -> Iterator[tuple
             slice_index=index if slices.counted else UNKNOWN,
             source=row.source,
             file_type=slices.file_type,
+            spacing=slices.spacing,
         )
         yield record.name, make(record, image, slices.masks[index] if slices.masks is not None else None)
 
@@ -101,18 +103,24 @@ def _read(row: Row, encoding: SliceEncoding) -> _Slices:
         return _read_picture(row)
     if kind == "picture":
         raise SourceError(f"{row.where(row.image)}: is a picture, without HU; build it with --config pictures")
+    if row.spacing:
+        raise SourceError(
+            f"{row.where(row.image)}: the spacing of DICOM and NIfTI is read from their headers; leave row_spacing and "
+            "column_spacing empty"
+        )
     volume = read_volume(row.image, kind, row.where)
     masks = _read_volume_mask(row, row.mask, volume, kind) if row.mask else None
-    return _Slices(volume.hounsfield, masks, "nifti" if kind == "nifti" else "dicom", counted=kind != "dicom")
+    file_type = "nifti" if kind == "nifti" else "dicom"
+    return _Slices(volume.hounsfield, masks, file_type, counted=kind != "dicom", spacing=volume.pixel_spacing)
 
 
 def _read_picture(row: Row) -> _Slices:
     picture = read_picture(row.image, row.where(row.image))
     if row.mask is None:
-        return _Slices([picture.gray], None, picture.file_type, picture.coloured)
+        return _Slices([picture.gray], None, picture.file_type, picture.coloured, spacing=row.spacing)
     mask = read_mask(row.mask, row.where(row.mask))
     _check_same_size(mask.shape, picture.gray.shape, row)
-    return _Slices([picture.gray], [mask], picture.file_type, picture.coloured)
+    return _Slices([picture.gray], [mask], picture.file_type, picture.coloured, spacing=row.spacing)
 
 
 def _read_volume_mask(row: Row, mask: Path, volume: Volume, kind: str) -> np.ndarray:

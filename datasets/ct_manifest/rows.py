@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from jcs_datasets.common.contract import UNKNOWN
 from jcs_datasets.common.errors import SourceError
+from jcs_datasets.common.spacing import LEAST_SPACING, MOST_SPACING, is_spacing, pixel_spacing
 from jcs_datasets.common.splits import TEST, TRAIN, UNLABELLED, VALIDATION
+from jcs_datasets.common.text_lists import shorten
 
 _LABELS = {"": UNKNOWN, "0": 0, "uninfected": 0, "1": 1, "infected": 1}
 _SPLITS = {name: name for name in (TRAIN, VALIDATION, TEST, UNLABELLED)} | {"val": VALIDATION}
@@ -29,6 +32,7 @@ class Row:
       patient: empty if unknown.
       split: empty if it is to be assigned.
       source: site, paper or collection; empty if unknown.
+      spacing: mm between the centres of neighbouring rows and columns of a picture; None if unknown.
       stratum: of which every assigned split gets its share; empty for the label.
       line: names the file and row that asked for it, for errors; empty if none did.
     """
@@ -40,6 +44,7 @@ class Row:
     patient: str = ""
     split: str = ""
     source: str = ""
+    spacing: tuple[float, float] | None = None
     stratum: str = ""
     line: str = ""
 
@@ -76,6 +81,31 @@ def parse_split(text: str, where: str) -> str:
         known = "train, validation, test, unlabelled or fold0, fold1, ..."
         raise SourceError(f"{where}: split '{text}' is unknown{meant}; write {known}, or leave it empty")
     return _SPLITS[split]
+
+
+def parse_spacing(row: str, column: str, where: str) -> tuple[float, float] | None:
+    """The spacings between rows and between columns as they are written, in mm; None where both are empty.
+
+    Raises:
+      SourceError: one without the other, or what is no length of a pixel.
+    """
+    texts = {"row_spacing": row, "column_spacing": column}
+    empty = [name for name, text in texts.items() if not text]
+    if len(empty) == 1:
+        raise SourceError(f"{where}: {empty[0]} is empty and the other spacing is not; write both in mm, or neither")
+    if empty:
+        return None
+    for name, text in texts.items():
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not is_spacing(number):
+            raise SourceError(
+                f"{where}: {name} '{shorten(text)}' is not a number of mm from {LEAST_SPACING:g} to {MOST_SPACING:g}; "
+                "correct it, or leave both spacings empty"
+            )
+    return pixel_spacing(float(row), float(column))
 
 
 def check_distinct(rows: Sequence[Row]) -> None:

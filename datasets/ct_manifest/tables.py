@@ -12,9 +12,10 @@ from jcs_datasets.common.contract import UNKNOWN
 from jcs_datasets.common.errors import SourceError
 from jcs_datasets.common.tables import read_csv
 from jcs_datasets.common.text_lists import inside
-from jcs_datasets.ct_manifest.rows import Row, check_distinct, parse_label, parse_split
+from jcs_datasets.ct_manifest.rows import Row, check_distinct, parse_label, parse_spacing, parse_split
 
-COLUMNS = ("image", "mask", "label", "patient", "split", "source")
+SPACINGS = ("row_spacing", "column_spacing")
+COLUMNS = ("image", "mask", "label", "patient", "split", "source", *SPACINGS)
 _ALIASES = {"path": "image"}
 _KNOWN = f"image (or path), {', '.join(COLUMNS[1:])}"
 
@@ -23,15 +24,15 @@ def read_manifest(path: Path) -> list[Row]:
     """Reads a manifest.
 
     Args:
-      path: a CSV file with the column image (or path) and any of mask, label, patient, split, source; paths are
-        relative to its folder and stay inside it.
+      path: a CSV file with the column image (or path) and any others of `COLUMNS`; paths are relative to its folder
+        and stay inside it.
 
     Returns:
       Its rows, in order; at least one.
 
     Raises:
       SourceError: other or repeated columns; a row without an image; files that are missing or lie outside the
-        folder, a file in two rows; a label or split that is none.
+        folder, a file in two rows; a label, split or spacing that is none.
     """
     header, records = read_csv(path)
     columns = [_ALIASES.get(column.lower(), column.lower()) for column in header]
@@ -69,6 +70,7 @@ def _row(root: Path, values: Mapping[str, str], line: str) -> Row:
         patient=values.get("patient", ""),
         split=parse_split(values.get("split", ""), line),
         source=values.get("source", ""),
+        spacing=parse_spacing(*(values.get(column, "") for column in SPACINGS), line),
         line=line,
     )
 
@@ -98,7 +100,8 @@ def manifest_text(target: Path, rows: Sequence[Row], splits: Sequence[str]) -> s
         raise SourceError(f"{target}: can't be written: no such folder, or a folder itself; name a CSV file")
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    spacings = any(row.spacing for row in rows)  # a table that tells none keeps the columns that it had
+    writer.writerow(COLUMNS if spacings else COLUMNS[: -len(SPACINGS)])
     for row, split in zip(rows, splits, strict=True):
         paths = [path for path in (row.image, row.mask) if path]
         outside = [path for path in paths if not path.is_relative_to(folder)]
@@ -108,7 +111,8 @@ def manifest_text(target: Path, rows: Sequence[Row], splits: Sequence[str]) -> s
                 "beside the source's files or above them"
             )
         image, mask = (path.relative_to(folder).as_posix() if path else "" for path in (row.image, row.mask))
-        writer.writerow((image, mask, "" if row.label == UNKNOWN else row.label, row.patient, split, row.source))
+        told = (image, mask, "" if row.label == UNKNOWN else row.label, row.patient, split, row.source)
+        writer.writerow((*told, *(row.spacing or ("", ""))) if spacings else told)
     return text.getvalue()
 
 

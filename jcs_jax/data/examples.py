@@ -28,6 +28,7 @@ class Example:
       name: unique within its source.
       vgg_features: (h, w, C) uint8, the quantised output of VGG's stage 1; None where the image is given.
       res2net_features: (h, w, C) uint8, the quantised output of Res2Net's stem; None where the image is given.
+      spacing: mm between the centres of neighbouring rows, and of columns; None if unknown.
     """
 
     image: np.ndarray | None
@@ -38,6 +39,7 @@ class Example:
     name: str = ""
     vgg_features: np.ndarray | None = None
     res2net_features: np.ndarray | None = None
+    spacing: tuple[float, float] | None = None
 
     @property
     def stage_features(self) -> dict[str, np.ndarray]:
@@ -63,6 +65,7 @@ class SliceRecord:
       lesion_count: -1 unknown.
       lesion_area: pixels, -1 unknown.
       lesion_location: in the source's words; empty if unknown.
+      spacing: mm between the centres of neighbouring rows and of neighbouring columns; None if unknown.
     """
 
     name: str
@@ -77,6 +80,7 @@ class SliceRecord:
     lesion_count: int = UNKNOWN_NUMBER
     lesion_area: float = UNKNOWN_NUMBER
     lesion_location: str = ""
+    spacing: tuple[float, float] | None = None
 
 
 class Source(Protocol):
@@ -131,6 +135,7 @@ class ArraySource:
                 height=arrays[0].shape[0],
                 width=arrays[0].shape[1],
                 lesion_area=UNKNOWN_NUMBER if example.mask is None else float(np.count_nonzero(example.mask)),
+                spacing=example.spacing,
             )
 
 

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 
 from jcs_jax.data.examples import Example, SliceRecord
-from jcs_jax.data.index import RECORD_FIELDS, Shard, read_index, stored_record
+from jcs_jax.data.index import RECORD_FIELDS, Shard, read_index, stored_record, stored_spacing
 from jcs_jax.errors import InputError
 
 INFO_FILE = "dataset_info.json"
@@ -125,6 +125,7 @@ class PreparedSource:
             label=int(stored["label"]),
             patient=stored["patient"].decode(),
             name=stored["name"].decode(),
+            spacing=stored_spacing(stored),
             **{name: stored[name] for name in _STAGE_FEATURES if name in stored},
         )
 

@@ -26,6 +26,13 @@ def test_a_source_of_arrays_keeps_their_order_and_its_information():
         source[3]
 
 
+def test_examples_in_memory_may_know_their_spacing_and_their_records_tell_it():
+    image = np.zeros((2, 2), np.float32)
+    source = ArraySource([Example(image, name="a", spacing=(0.7, 0.9)), Example(image, name="b")])
+    assert source[0].spacing == (0.7, 0.9) and source[1].spacing is None
+    assert [record.spacing for record in source.records()] == [(0.7, 0.9), None]
+
+
 def test_intensities_stay_as_they_are():
     image = np.float32([[0.0, 0.25], [0.5, 1.0]])
     np.testing.assert_array_equal(example_intensity(Example(image), WINDOW), image)

@@ -14,7 +14,9 @@ from PIL import Image
 
 from jcs_datasets.chest_phantom import Builder as Phantom
 from jcs_datasets.chest_phantom import make_patient
+from jcs_datasets.common import contract, records
 from jcs_datasets.covid19_ct100 import Builder as Ct100
+from jcs_jax.data.index import stored_spacing
 from jcs_jax.data.preparation import prepare
 from jcs_jax.data.sources import open_source, split_sizes
 from jcs_jax.errors import InputError
@@ -88,16 +90,69 @@ def test_info_holds_the_metadata(data_dir):
 @pytest.mark.parametrize("indexed", [True, False])
 def test_records_tell_of_every_slice_with_and_without_the_index(scratch, split, indexed):
     if not indexed:
-        (scratch / "chest_phantom/tiny/1.1.0/index.jsonl").unlink()
+        (scratch / "chest_phantom/tiny/1.2.0/index.jsonl").unlink()
     source = open_source(scratch, "chest_phantom", split)
-    records = list(source.records())
-    assert len(records) == 4
-    for record, example in zip(records, source, strict=True):
+    told = list(source.records())
+    assert len(told) == 4
+    for record, example in zip(told, source, strict=True):
         assert (record.name, record.patient, record.label) == (example.name, example.patient, example.label)
         assert (record.height, record.width) == example.image.shape
         assert (record.origin, record.file_type, record.lesion_area) == ("phantom", "", example.mask.sum())
         assert record.slice_index == int(record.name[-1])
-    assert len({record.digest for record in records}) == 4
+        assert record.spacing == example.spacing == (3.75, 3.75)  # 360 mm on 96 pixels
+    assert len({record.digest for record in told}) == 4
+
+
+@pytest.fixture
+def older(tmp_path, monkeypatch):
+    """A data set that was prepared before the spacing was stored."""
+    features, told = contract._record_features, records._told
+
+    def without(values):
+        return {name: value for name, value in values.items() if not name.endswith("_spacing")}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(contract, "_record_features", lambda: without(features()))
+        patch.setattr(records, "_told", lambda *arguments: without(told(*arguments)))
+        folder = prepare(Phantom, data_dir=tmp_path, config="tiny").folder
+    index = folder / "index.jsonl"
+    lines = [json.dumps(without(json.loads(line))) for line in index.read_text().splitlines()]
+    index.write_text("".join(f"{line}\n" for line in lines))
+    return folder
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_data_prepared_before_the_spacing_was_stored_still_open(older, indexed):
+    assert "spacing" not in (older / "features.json").read_text() + (older / "index.jsonl").read_text()
+    if not indexed:
+        (older / "index.jsonl").unlink()
+    source = open_source(older.parents[2], "chest_phantom/tiny", "train")
+    assert [example.spacing for example in source] == [None] * 8
+    assert [record.spacing for record in source.records()] == [None] * 8
+    assert prepare(Phantom, data_dir=older.parents[2], config="tiny").kept
+
+
+def test_slices_of_unknown_spacing_say_so_in_the_index(data_dir):
+    source = open_source(data_dir, "covid19_ct100/clean", "fold0")
+    assert source[0].spacing is None and {record.spacing for record in source.records()} == {None}
+    line = json.loads((version(data_dir) / "index.jsonl").read_text().splitlines()[0])
+    assert (line["row_spacing"], line["column_spacing"]) == (-1, -1) and "spacing" not in line
+
+
+@pytest.mark.parametrize("pair", [(-1, -1), (0.8, -1), (-1, 0.8), (0, 0.8), (float("nan"), 0.8), (float("inf"), 0.8)])
+def test_a_stored_spacing_that_is_no_length_is_unknown(pair):
+    assert stored_spacing({"row_spacing": np.float32(pair[0]), "column_spacing": np.float32(pair[1])}) is None
+
+
+def test_rows_come_before_columns_in_a_stored_spacing():
+    assert stored_spacing({"column_spacing": np.float32(0.5), "row_spacing": np.float32(0.75)}) == (0.75, 0.5)
+
+
+def test_an_index_whose_spacing_is_no_number_is_damaged(scratch):
+    index = scratch / "chest_phantom/tiny/1.2.0/index.jsonl"
+    index.write_text(index.read_text().replace('"row_spacing": 3.75', '"row_spacing": "wide"'))
+    with pytest.raises(InputError, match=r"index\.jsonl: is damaged"):
+        list(open_source(scratch, "chest_phantom", "train").records())
 
 
 def test_records_decode_no_picture(data_dir, monkeypatch):
@@ -107,7 +162,7 @@ def test_records_decode_no_picture(data_dir, monkeypatch):
 
 @pytest.mark.parametrize("spoil", ["{", '{"file": "x"}', ""])
 def test_a_damaged_index_is_refused(scratch, spoil):
-    index = scratch / "chest_phantom/tiny/1.1.0/index.jsonl"
+    index = scratch / "chest_phantom/tiny/1.2.0/index.jsonl"
     index.write_text(index.read_text()[:-20] + spoil)
     with pytest.raises(InputError, match=r"index\.jsonl: is damaged; prepare the data set again"):
         list(open_source(scratch, "chest_phantom", "test").records())

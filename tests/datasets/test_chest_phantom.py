@@ -187,6 +187,7 @@ def test_every_record_tells_what_the_phantom_is(records):
             record, lesions = records[f"{patient}-slice-{index:02d}"], phantom.lesions[index]
             assert (record.patient, record.slice_index, record.origin) == (patient, index, "phantom")
             assert (record.height, record.width, record.label) == (96, 96, int(lesions.any()))
+            assert record.spacing == phantom.spacing[1:] == (360 / 96, 360 / 96)
             assert record.lesion_count == ndimage.label(lesions, np.ones((3, 3)))[1]
             assert record.lesion_area == lesions.sum()
             assert record.lesion_location == describe_locations(lesions, phantom.lungs[index], phantom.heights[index])

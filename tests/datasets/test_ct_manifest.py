@@ -146,7 +146,7 @@ def test_a_patient_and_a_picture_that_the_manifest_puts_into_two_splits_are_warn
     build(PICTURES, write_table(folder / "list.csv", table), tmp_path / "data")
     warning = metadata(tmp_path / "data")["warning"]
     assert warning.startswith("1 patient and 1 picture in more than one split, as listed: a score on such a split is")
-    assert said == [f"ct_manifest/pictures/1.0.0: {warning}"]
+    assert said == [f"ct_manifest/pictures/1.1.0: {warning}"]
 
 
 def test_folds_and_the_seed_are_options(folder, tmp_path):

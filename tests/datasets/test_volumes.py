@@ -58,6 +58,7 @@ def test_a_nifti_volume_of_any_orientation_comes_back_apex_first_front_up(tmp_pa
     assert volume.hounsfield.dtype == np.int32
     assert (volume.hounsfield == HU).all()
     assert volume.spacing == pytest.approx((0.8, 0.9, 5.0))
+    assert volume.pixel_spacing == pytest.approx((0.9, 0.8))
 
 
 def test_gzipped_and_floating_point_volumes_are_read_to_the_nearest_hu(tmp_path):
@@ -247,7 +248,7 @@ def test_slices_without_an_order_are_refused(tmp_path):
     assert "says no position" in refused(lost, "series", named=lost / "001.dcm")
     mixed = write_series(tmp_path / "mixed", HU[:2])
     write_dicom(mixed / "002.dcm", HU[2][:, :40], height=5)
-    assert "has another size or direction than" in refused(mixed, "series", named=mixed / "002.dcm")
+    assert "has another size, direction or spacing than" in refused(mixed, "series", named=mixed / "002.dcm")
 
 
 def test_a_folder_that_is_no_series_is_refused(tmp_path):
@@ -305,5 +306,6 @@ def test_a_real_series_is_read_as_pydicom_reads_its_files():
     volume = read_volume(folder, "series", where)
     assert volume.hounsfield.shape == (64, 512, 512)
     assert volume.spacing == pytest.approx((*slices[0].PixelSpacing, 5.0))
+    assert volume.pixel_spacing == pytest.approx(tuple(slices[0].PixelSpacing))
     for found, item in zip(volume.hounsfield, slices, strict=True):
         assert (found == item.pixel_array * item.RescaleSlope + item.RescaleIntercept).all()
