@@ -15,6 +15,8 @@ STAGE_FEATURES: dict[str, tuple[str, ...]] = {
     "classifier": ("res2net_features",),
     "segmenter": ("vgg_features",),
     "joint": ("vgg_features", "res2net_features"),
+    "unet": (),
+    "res2net_segmenter": ("res2net_features",),
 }
 
 

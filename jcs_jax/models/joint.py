@@ -8,10 +8,9 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jcs_jax.models.classifier import Classifier
-from jcs_jax.models.output import ModelOutput, named, pooled_class_logits, refuse_bad_dropout
-from jcs_jax.models.segmenter import decoder_norm
-from jcs_jax.nn.attention import EnhancedFeatureModule
-from jcs_jax.nn.decoder import Decoder, EncoderFusion, SideHeads
+from jcs_jax.models.output import ModelOutput, named, numbered, pooled_class_logits, refuse_bad_dropout
+from jcs_jax.models.segmentation import add_context, decode
+from jcs_jax.nn.decoder import EncoderFusion
 from jcs_jax.nn.layers import NormKind, Style
 from jcs_jax.nn.res2net import Res2NetEncoder
 from jcs_jax.nn.vgg import VGGEncoder
@@ -96,25 +95,23 @@ class JointNetwork(nn.Module):
         res2net = res2net_stages or Res2NetEncoder(
             self.stem, self.planes, self.depths, style=self.style, name="res2net"
         )(res2net_input, from_features=res2net_features is not None, train=train)
-        style = self.style.with_norm(decoder_norm(self.style.norm))
-        stage5, stage6 = EnhancedFeatureModule(self.vgg_channels[-1], style=style, name="enhanced")(
-            vgg["stage5"], train=train
-        )
+        context = add_context(vgg["stage5"], self.vgg_channels[-1], self.style, train=train)
+        stage5, stage6 = context.values()
         fusion_style = self.style.with_norm(fusion_norm(self.style.norm))
         fused = EncoderFusion(self.fusion_channels, style=fusion_style, name="fusion")(
             [*(vgg[f"stage{number}"] for number in range(1, 5)), stage5],
             [res2net[f"stage{number}"] for number in range(5)],
             train=train,
         )
-        levels = Decoder(self.decoder_channels, style=style, name="decoder")([*fused, stage6], train=train)
-        side_logits = SideHeads(style=style, name="heads")(levels, vgg_input.shape[1:3])
+        side_logits, levels = decode(
+            [*fused, stage6], vgg_input.shape[1:3], self.decoder_channels, self.style, train=train
+        )
         intermediates = {
             **named("vgg", vgg),
             **named("res2net", dict(res2net)),
-            "context.stage5": stage5,
-            "context.stage6": stage6,
-            **{f"fused.stage{number}": x for number, x in enumerate(fused, start=1)},
-            **{f"decoder.level{number}": x for number, x in enumerate(levels, start=1)},
+            **context,
+            **numbered("fused.stage", fused),
+            **levels,
         }
         class_logits = None
         if self.classes:

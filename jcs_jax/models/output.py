@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import flax.struct
 import jax
@@ -18,15 +20,15 @@ class ModelOutput:
     Attributes:
       class_logits: (N, 2), uninfected and infected, in the dtype of the computation as all maps are: `jcs_jax.losses`
         and the probabilities below widen bfloat16 to float32. None if the network doesn't classify.
-      side_logits: (N, H, W, 5) at the size of the network's input; map 0 is the answer, 1-4 are for deep
-        supervision. None if the network doesn't segment.
-      intermediates: feature maps by name: `vgg.stage1`.., `res2net.stage0`.., `fused.stage1`..,
+      side_logits: (N, H, W, K) at the size of the network's input; map 0 is the answer, the others are for deep
+        supervision. K is 5, and 1 for the U-Net. None if the network doesn't segment.
+      intermediates: feature maps by name: `vgg.stage1`.., `res2net.stage0`.., `unet.stage1`.., `fused.stage1`..,
         `context.stage5`, `context.stage6`, `decoder.level1`.., and `class_features`, the map that is pooled
         into the class logits.
     """
 
     class_logits: Float[Array, "n 2"] | None
-    side_logits: Float[Array, "n h w 5"] | None
+    side_logits: Float[Array, "n h w k"] | None
     intermediates: dict[str, Float[Array, "n h2 w2 c"]]
 
 
@@ -47,6 +49,11 @@ def infection_probability(output: ModelOutput) -> Float[Array, " n"] | None:
 def named(prefix: str, maps: dict[str, Array]) -> dict[str, Array]:
     """The same maps under `prefix.name`."""
     return {f"{prefix}.{name}": value for name, value in maps.items()}
+
+
+def numbered(prefix: str, maps: Sequence[Array]) -> dict[str, Array]:
+    """The maps under `prefix1`, `prefix2` and so on."""
+    return {f"{prefix}{number}": value for number, value in enumerate(maps, start=1)}
 
 
 def refuse_bad_dropout(dropout: float) -> None:

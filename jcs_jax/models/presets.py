@@ -13,15 +13,20 @@ from jcs_jax.models.classifier import Classifier
 from jcs_jax.models.inputs import STAGE_FEATURES
 from jcs_jax.models.joint import JointNetwork
 from jcs_jax.models.operating_point import FamiliarFeatures, PatientRule
+from jcs_jax.models.res2net_segmenter import Res2NetSegmenter
 from jcs_jax.models.segmenter import Segmenter
+from jcs_jax.models.sizes import SHIPPED, SMALL, TINY, Options
+from jcs_jax.models.unet import UNet
 from jcs_jax.nn.layers import Style
 from jcs_jax.preprocessing import Preprocessing
 
-Architecture = Literal["classifier", "segmenter", "joint"]
+Architecture = Literal["classifier", "segmenter", "joint", "unet", "res2net_segmenter"]
 _MODULES: dict[Architecture, type[nn.Module]] = {
     "classifier": Classifier,
     "segmenter": Segmenter,
     "joint": JointNetwork,
+    "unet": UNet,
+    "res2net_segmenter": Res2NetSegmenter,
 }
 _STYLE_OPTIONS = tuple(field.name for field in dataclasses.fields(Style))
 
@@ -32,7 +37,7 @@ class Preset:
 
     Attributes:
       name: e.g. `joint_tiny`.
-      architecture: `classifier`, `segmenter` or `joint`.
+      architecture: `classifier`, `segmenter`, `joint`, or of the baselines `unet` or `res2net_segmenter`.
       options: arguments of the module, and `norm`; plain values.
       preprocessing: how a slice becomes its input.
       class_threshold: probability of infection from which a slice counts as positive.
@@ -82,42 +87,30 @@ class Preset:
 
 
 _REFERENCE = "sizes of the JCS release (Wu et al., IEEE TIP 2021)"
-_SMALL_ENCODERS: dict[str, dict[str, Any]] = {
-    "vgg": {"vgg_channels": (16, 32, 64, 128, 128), "vgg_depths": (2, 2, 2, 2, 2)},
-    "res2net": {"stem": (16, 16, 32), "planes": (32, 48, 64, 96), "depths": (2, 2, 3, 2)},
-    "decoder": {"decoder_channels": (16, 32, 64, 128, 128, 128)},
-}
-_TINY_ENCODERS: dict[str, dict[str, Any]] = {
-    "vgg": {"vgg_channels": (8, 16, 32, 48, 64), "vgg_depths": (1, 1, 2, 2, 2)},
-    "res2net": {"stem": (8, 8, 16), "planes": (16, 24, 32, 48), "depths": (1, 1, 2, 1)},
-    "decoder": {"decoder_channels": (8, 16, 32, 48, 64, 64)},
+_FROM_SCRATCH = "JCS design, narrower and shallower, group norm, for training from scratch; no weights"
+_BASELINES: dict[str, str] = {
+    "unet": "U-Net (Ronneberger et al., MICCAI 2015), padded, bilinear upsampling, group norm; a baseline, no weights",
+    "res2net_segmenter": "JCS's joint network without VGG, group norm; a baseline, no weights",
 }
 
 
-def _family(suffix: str, parts: dict[str, dict[str, Any]], fusion: tuple[int, ...], size: int) -> list[Preset]:
-    preprocessing = Preprocessing(size=(size, size))
-    source = "JCS design, narrower and shallower, group norm, for training from scratch; no weights"
-    options: dict[Architecture, dict[str, Any]] = {
-        "classifier": parts["res2net"],
-        "segmenter": {**parts["vgg"], **parts["decoder"]},
-        "joint": {
-            **parts["vgg"],
-            **parts["res2net"],
-            **parts["decoder"],
-            "fusion_channels": fusion,
-            "classes": 2,
-        },
-    }
+def _family(suffix: str, sizes: Mapping[str, Options], side: int) -> list[Preset]:
     return [
         Preset(
             f"{architecture}_{suffix}",
             architecture,
-            {**values, "norm": "group"},
-            preprocessing,
-            source=source,
+            {**sizes[architecture], "norm": "group"},
+            Preprocessing(size=(side, side)),
+            source=_BASELINES.get(architecture, _FROM_SCRATCH),
         )
-        for architecture, values in options.items()
+        for architecture in _MODULES
     ]
+
+
+def _reference_baseline(name: str, architecture: Architecture) -> Preset:
+    """As wide as published, and fed as the reference's segmenter is."""
+    preprocessing = Preprocessing((512, 512), antialias=False)
+    return Preset(name, architecture, {"norm": "group"}, preprocessing, source=_BASELINES[architecture])
 
 
 _PRESETS = {
@@ -144,8 +137,11 @@ _PRESETS = {
             Preprocessing((512, 512), antialias=False),
             source=_REFERENCE,
         ),
-        *_family("small", _SMALL_ENCODERS, (16, 32, 64, 128, 128), 224),
-        *_family("tiny", _TINY_ENCODERS, (8, 16, 32, 48, 64), 128),
+        _reference_baseline("unet", "unet"),
+        _reference_baseline("res2net50_segmenter", "res2net_segmenter"),
+        Preset("jcs_tiny", "joint", {**SHIPPED, "norm": "group"}, Preprocessing((192, 192)), source=_FROM_SCRATCH),
+        *_family("small", SMALL, 224),
+        *_family("tiny", TINY, 128),
     )
 }
 
@@ -196,7 +192,8 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     """Creates a network by name.
 
     Args:
-      name: `classifier`, `segmenter`, `joint` at the reference's sizes, or one of these with `_small`, `_tiny`.
+      name: `classifier`, `segmenter`, `joint` at the reference's sizes, or one of these with `_small`, `_tiny`; the
+        baselines `unet` and `res2net50_segmenter`, or `unet` and `res2net_segmenter` with `_small`, `_tiny`.
       **overrides: arguments of the module, e.g. `norm="batch"`, `dtype=jnp.bfloat16`, `classes=2`,
         `remat=True`.
 

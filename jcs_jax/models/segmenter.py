@@ -8,15 +8,9 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jcs_jax.models.output import ModelOutput, named
-from jcs_jax.nn.attention import EnhancedFeatureModule
-from jcs_jax.nn.decoder import Decoder, SideHeads
-from jcs_jax.nn.layers import NormKind, Style
+from jcs_jax.models.segmentation import segment_stages
+from jcs_jax.nn.layers import Style
 from jcs_jax.nn.vgg import VGGEncoder
-
-
-def decoder_norm(norm: NormKind) -> NormKind:
-    """The norm outside the encoders: the reference has none there, a network trained from scratch needs it."""
-    return norm if norm in ("batch", "group") else "none"
 
 
 class Segmenter(nn.Module):
@@ -57,19 +51,14 @@ class Segmenter(nn.Module):
         x = images if vgg_features is None else vgg_features
         if x is None:
             raise ValueError("the segmenter needs images or vgg_features; it was given neither")
-        style = self.style.with_norm(decoder_norm(self.style.norm))
         encoder = VGGEncoder(self.vgg_channels, self.vgg_depths, style=self.style, name="vgg")
         stages = encoder(x, from_features=vgg_features is not None, train=train)
-        stage5, stage6 = EnhancedFeatureModule(self.vgg_channels[-1], style=style, name="enhanced")(
-            stages["stage5"], train=train
+        logits, maps = segment_stages(
+            list(stages.values()),
+            x.shape[1:3],
+            features=self.vgg_channels[-1],
+            channels=self.decoder_channels,
+            style=self.style,
+            train=train,
         )
-        pyramid = [*(stages[f"stage{number}"] for number in range(1, 5)), stage5, stage6]
-        levels = Decoder(self.decoder_channels, style=style, name="decoder")(pyramid, train=train)
-        logits = SideHeads(style=style, name="heads")(levels, x.shape[1:3])
-        intermediates = {
-            **named("vgg", stages),
-            "context.stage5": stage5,
-            "context.stage6": stage6,
-            **{f"decoder.level{number}": level for number, level in enumerate(levels, start=1)},
-        }
-        return ModelOutput(None, logits, intermediates)
+        return ModelOutput(None, logits, {**named("vgg", stages), **maps})

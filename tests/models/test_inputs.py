@@ -12,6 +12,8 @@ from jcs_jax.preprocessing import decode_features
         ("classifier_tiny", ("res2net_features",)),
         ("segmenter", ("vgg_features",)),
         ("joint_small", ("vgg_features", "res2net_features")),
+        ("unet", ()),
+        ("res2net_segmenter_tiny", ("res2net_features",)),
     ],
 )
 def test_each_architecture_names_the_features_that_it_takes(name, features):

@@ -12,8 +12,12 @@ import tiny
 from jcs_jax.models import Preset, create_model, get_preset, preset_names
 from jcs_jax.models.presets import build
 
-ARCHITECTURES = ("classifier", "segmenter", "joint")
-NAMES = [f"{architecture}{suffix}" for suffix in ("", "_small", "_tiny") for architecture in ARCHITECTURES]
+RELEASED = ("classifier", "segmenter", "joint")
+# Architecture -> its network of the published size.
+PUBLISHED = {**{name: name for name in RELEASED}, "unet": "unet", "res2net_segmenter": "res2net50_segmenter"}
+FROM_SCRATCH = [f"{architecture}_{suffix}" for suffix in ("small", "tiny") for architecture in PUBLISHED]
+NAMES = [*PUBLISHED.values(), *FROM_SCRATCH, "jcs_tiny"]
+SIDE_MAPS = {"classifier": 0, "segmenter": 5, "joint": 5, "unet": 1, "res2net_segmenter": 5}
 STAGES = {
     "classifier": [f"res2net.stage{i}" for i in range(5)],
     "segmenter": [
@@ -23,6 +27,8 @@ STAGES = {
     ],
 }
 STAGES["joint"] = [*STAGES["classifier"], *STAGES["segmenter"], *(f"fused.stage{i}" for i in range(1, 6))]
+STAGES["unet"] = [*(f"unet.stage{i}" for i in range(1, 6)), *(f"decoder.level{i}" for i in range(1, 5))]
+STAGES["res2net_segmenter"] = [*STAGES["classifier"], *STAGES["segmenter"][5:]]
 
 
 @functools.cache
@@ -44,15 +50,15 @@ def test_the_names_are_the_fixed_ones():
 @pytest.mark.parametrize("name", NAMES)
 def test_network_gives_what_its_name_promises(name, size):
     output, variables = _shapes(name, size)
-    architecture = name.partition("_")[0]
-    classifies = name != "joint" and architecture != "segmenter"
+    architecture = get_preset(name).architecture
+    classifies = architecture == "classifier" or name in ("joint_small", "joint_tiny", "jcs_tiny")
     segments = architecture != "classifier"
     assert (output.class_logits is not None) == classifies
     assert (output.side_logits is not None) == segments
     if classifies:
         assert output.class_logits.shape == (2, 2)
     if segments:
-        assert output.side_logits.shape == (2, *size, 5)
+        assert output.side_logits.shape == (2, *size, SIDE_MAPS[architecture])
     assert set(output.intermediates) == {*STAGES[architecture], *(["class_features"] if classifies else [])}
     assert set(variables) <= {"params", "batch_stats"}
 
@@ -69,9 +75,10 @@ def test_the_tiny_joint_network_has_under_one_and_a_half_million_parameters():
     assert 0.5e6 < _parameters("joint_tiny") < 1.5e6
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", PUBLISHED)
 def test_tiny_is_smaller_than_small_and_small_than_the_reference(architecture):
-    tiny_size, small, reference = (_parameters(f"{architecture}{suffix}") for suffix in ("_tiny", "_small", ""))
+    names = (f"{architecture}_tiny", f"{architecture}_small", PUBLISHED[architecture])
+    tiny_size, small, reference = map(_parameters, names)
     assert 2 * tiny_size < small
     assert 2 * small < reference
 
@@ -163,7 +170,7 @@ def test_batch_norm_reaches_decoder_and_context():
 
 
 def test_networks_for_training_from_scratch_have_group_norm_and_no_statistics():
-    for name in NAMES[3:]:
+    for name in set(NAMES) - set(RELEASED):
         assert get_preset(name).options["norm"] == "group"
         assert set(_shapes(name)[1]) == {"params"}
 
@@ -179,7 +186,7 @@ def test_the_reference_presets_preprocess_as_released():
     for name in ("segmenter", "joint"):
         assert get_preset(name).preprocessing.size == (512, 512)
         assert get_preset(name).preprocessing.geometry == "stretch"
-    assert not any(get_preset(name).preprocessing.antialias for name in NAMES[:3])
+    assert not any(get_preset(name).preprocessing.antialias for name in RELEASED)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -215,7 +222,7 @@ def test_an_unknown_option_is_refused_with_those_there_are():
 
 def test_an_unknown_architecture_is_refused_with_those_there_are():
     values = {**get_preset("joint").to_json(), "architecture": "transformer"}
-    with pytest.raises(ValueError, match=r"'transformer'.*classifier, segmenter, joint"):
+    with pytest.raises(ValueError, match=r"'transformer'.*classifier, segmenter, joint, unet, res2net_segmenter"):
         build(Preset.from_json(values))
 
 

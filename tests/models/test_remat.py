@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import baselines
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,14 +67,17 @@ def test_names_and_shapes_of_variables_stay_so_that_checkpoints_go_both_ways(nam
     assert _variables(name, True, False) == _variables(name, False, False)
 
 
-@pytest.mark.parametrize("name", ["classifier_tiny", "segmenter_tiny", "joint", "joint_tiny"])
+@pytest.mark.parametrize("name", ["classifier_tiny", "segmenter_tiny", "joint", "joint_tiny", "unet_tiny"])
 def test_variables_are_the_same_when_they_are_initialised_by_a_training_pass(name):
     assert _variables(name, True, True) == _variables(name, False, False)
 
 
-@pytest.mark.parametrize("architecture", ["classifier", "segmenter", pytest.param("joint", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "architecture", ["classifier", "segmenter", "unet", pytest.param("joint", marks=pytest.mark.slow)]
+)
 def test_outputs_gradients_and_statistics_of_live_batch_norms_are_equal_in_float64(architecture):
-    preset = tiny.preset(architecture, norm="batch", param_dtype=jnp.float64)
+    narrow = baselines if architecture in baselines.OPTIONS else tiny
+    preset = narrow.preset(architecture, norm="batch", param_dtype=jnp.float64)
     with jax.enable_x64(True):
         images = jax.random.normal(jax.random.key(1), (2, SIDE, SIDE, 3), jnp.float64)
         plain, again = (_trained(preset, remat=remat, images=images) for remat in (False, True))
