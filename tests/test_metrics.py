@@ -258,4 +258,4 @@ class TestMerging:
 
 def test_nan_becomes_null_in_strict_json():
     text = json.dumps(Measurement(math.nan, 0, 3).to_json(), allow_nan=False)
-    assert json.loads(text) == {"value": None, "n": 0, "n_absent": 3}
+    assert json.loads(text) == {"value": None, "interval": None, "n": 0, "n_absent": 3}

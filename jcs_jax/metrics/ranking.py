@@ -6,9 +6,9 @@ import dataclasses
 import math
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float, Int
 
+from jcs_jax.metrics.sorted_scores import SortedScores, checked_labels, checked_scores
 from jcs_jax.metrics.states import Measurement
 
 
@@ -33,7 +33,7 @@ class BinaryCounts:
     @classmethod
     def from_decisions(cls, decisions: Bool[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> BinaryCounts:
         """From (N,) decisions and (N,) labels 0, 1 or -1 (unknown)."""
-        decisions, labels = np.asarray(decisions, bool), _labels(labels)
+        decisions, labels = np.asarray(decisions, bool), checked_labels(labels)
         if decisions.shape != labels.shape:
             raise ValueError(f"decisions {decisions.shape} and labels {labels.shape} must both be one (N,)")
         positive, negative = labels == 1, labels == 0
@@ -89,12 +89,8 @@ class ScoreRanks:
         Raises:
           ValueError: if a score of a labelled case is NaN, a label is another number or the shapes differ.
         """
-        scores, labels = np.asarray(scores, np.float64), _labels(labels)
-        if scores.shape != labels.shape:
-            raise ValueError(f"scores {scores.shape} and labels {labels.shape} must both be one (N,)")
+        scores, labels = checked_scores(scores, labels)
         known = labels >= 0
-        if np.isnan(scores[known]).any():
-            raise ValueError(f"score {int(np.flatnonzero(known & np.isnan(scores))[0])} is NaN")
         return cls(scores[known], labels[known], int((~known).sum()))
 
     def merge(self, other: ScoreRanks) -> ScoreRanks:
@@ -108,21 +104,9 @@ class ScoreRanks:
     def auc(self) -> Measurement:
         """The chance that an infected case scores above an uninfected one, ties counting one half.
 
-        Exact, from mean ranks: AUC = (R - m (m + 1) / 2) / (m k) with R the sum of the m infected cases' ranks
-        and k uninfected ones. nan if a class is missing.
+        Exact (`SortedScores.auc`); nan if a class is missing.
         """
-        infected = self.labels == 1
-        m, k = int(infected.sum()), int((~infected).sum())
-        if not m or not k:
+        value = float(SortedScores.from_scores(self.scores, self.labels).auc())
+        if math.isnan(value):
             return Measurement(math.nan, 0, len(self.scores) + self.unknown)
-        ranks = scipy.stats.rankdata(self.scores)
-        value = (ranks[infected].sum() - m * (m + 1) / 2) / (m * k)
-        return Measurement(float(value), m + k, self.unknown)
-
-
-def _labels(labels: np.ndarray) -> np.ndarray:
-    labels = np.asarray(labels)
-    wrong = ~np.isin(labels, (-1, 0, 1))
-    if labels.ndim != 1 or wrong.any():
-        raise ValueError(f"labels must be (N,) of -1 (unknown), 0 or 1; got {labels[wrong][:3]} {labels.shape}")
-    return labels.astype(np.int64)
+        return Measurement(value, len(self.scores), self.unknown)

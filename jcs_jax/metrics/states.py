@@ -17,17 +17,22 @@ class Measurement:
       value: the number; nan where it is not defined.
       n: cases that entered it.
       n_absent: cases left out because the number isn't defined for them (see the package's docstring).
+      low: lower end of the 95 % interval; nan where nobody computed one or it is not defined.
+      high: upper end of it. Two measurements are equal if value and counts are.
     """
 
     value: float
     n: int
     n_absent: int = 0
+    low: float = dataclasses.field(default=math.nan, compare=False)
+    high: float = dataclasses.field(default=math.nan, compare=False)
 
-    def to_json(self) -> dict[str, float | int | None]:
-        """Plain values for strict JSON: nan becomes None."""
-        value = float(self.value)
+    def to_json(self) -> dict[str, float | int | list[float] | None]:
+        """Plain values for strict JSON: nan becomes None, and the interval two numbers or None."""
+        value, ends = float(self.value), [float(self.low), float(self.high)]
         return {
             "value": value if math.isfinite(value) else None,
+            "interval": ends if all(map(math.isfinite, ends)) else None,
             "n": int(self.n),
             "n_absent": int(self.n_absent),
         }
