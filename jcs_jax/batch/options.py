@@ -18,8 +18,8 @@ class Options:
 
     Attributes:
       output: folder of the cases' folders.
-      checkpoint: model folder.
-      classifier: model folder of the network that screens slices; empty for the same one.
+      checkpoint: model folder, or the name of a shipped model.
+      classifier: the same of the network that screens slices; empty for the same network.
       batch_size: slices that go through a network at once.
       formats: of `report.study_folder.FORMATS`.
       overwrite: replace results of an earlier run.

@@ -11,7 +11,7 @@ from absl import flags
 from jcs_jax.cli import BAD_INPUT, DONE, SOME_FAILED
 from jcs_jax.errors import InputError
 
-USAGE = """usage: jcs diagnose INPUT... --output DIR --checkpoint DIR
+USAGE = """usage: jcs diagnose INPUT... --output DIR [--checkpoint DIR]
 
 INPUT is a case: a DICOM study (folder, zip file, DICOMDIR, or one file), a NIfTI file of CT in HU (.nii, .nii.gz), a
 folder of PNG or JPEG pictures, or one picture. Every case gets a folder with diagnosis.json, report.html and what
@@ -29,8 +29,8 @@ def define_flags(values: flags.FlagValues) -> None:
         flags.DEFINE_bool(name, False, told, flag_values=values)
 
     text("output", None, "Folder for the results, one folder per case.")
-    text("checkpoint", None, "Model folder, as `jcs train` and `jcs convert` write it.")
-    text("classifier", "", "Model folder of another network that screens the slices of a volume.")
+    text("checkpoint", None, "Model folder, or the name of a shipped model; jcs_tiny if left out.")
+    text("classifier", "", "Model folder or name of another network that screens the slices of a volume.")
     text("formats", "json,html,png", "Results to write: json (always), html, png, nifti, seg, sr, sc.")
     text("series_uid", "", "DICOM series to take, or the end of its UID, instead of the one chosen by rules.")
     text("case_list", "", "Text file with more inputs, one a line.")
@@ -52,11 +52,13 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     from jcs_jax.report.dicom.instances import load_highdicom
     from jcs_jax.report.study_folder import DICOM_FORMATS
     from jcs_jax.report.summary import print_summary, print_timings
+    from jcs_jax.shipped import DEFAULT_MODEL, default_model
     from jcs_jax.study.cases import find_cases
 
     inputs = [*arguments, *(read_case_list(values.case_list) if values.case_list else [])]
-    if not (inputs and values.output and values.checkpoint):
-        raise InputError("INPUT, --output and --checkpoint are all needed; see `jcs diagnose --help`")
+    if not (inputs and values.output) or values.checkpoint == "":
+        raise InputError("INPUT and --output are needed, and --checkpoint not empty; see `jcs diagnose --help`")
+    checkpoint = str(default_model()) if values.checkpoint is None else values.checkpoint
     formats = parse_formats(values.formats)
     if set(formats) & set(DICOM_FORMATS):
         load_highdicom()  # before anything is computed
@@ -64,7 +66,7 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     names = ("classifier", "batch_size", "overwrite", "skip_done", "series_uid", "flip", "segment_all", "debug")
     options = Options(
         Path(values.output),
-        values.checkpoint,
+        checkpoint,
         formats=formats,
         keep_identifiers=values.keep_identifiers,
         pseudonym_key=key,
@@ -72,6 +74,8 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
         shard=parse_shard(values.shard) if values.shard else (1, 1),
         **{name: getattr(values, name) for name in names},
     )
+    if values.checkpoint is None:
+        sys.stdout.write(f"no --checkpoint given: using {DEFAULT_MODEL}, the model that comes with the package\n")
     outcome = run_cases(find_cases(inputs), options, workers=values.workers)
     if outcome.reports:
         print_summary(list(outcome.reports.values()), outcome.failures)

@@ -11,12 +11,17 @@ import jax.numpy as jnp
 
 from jcs_jax.checkpoints import DESCRIPTION, check_shapes, load_model
 from jcs_jax.errors import InputError
+from jcs_jax.shipped import resolve_model
 
 _HEAD = "class_head"  # of a classifier
 
 
 def model_folders(init_from: str) -> list[Path]:
-    """The model folders that `config.init_from` names; a run's folder stands for the model in it.
+    """The model folders that `config.init_from` names.
+
+    Args:
+      init_from: model folders, finished runs (which stand for the model in them) or names of shipped models, joined by
+        commas.
 
     Raises:
       InputError: one of them is no model folder.
@@ -24,7 +29,7 @@ def model_folders(init_from: str) -> list[Path]:
     folders = []
     for name in filter(None, (part.strip() for part in init_from.split(","))):
         folder = Path(name).expanduser()
-        candidates = [folder, folder / "model"]
+        candidates = [resolve_model(folder), folder / "model"]
         found = next((path for path in candidates if (path / DESCRIPTION).is_file()), None)
         if found is None:
             raise InputError(

@@ -129,7 +129,7 @@ def test_bad_input_is_one_line_exit_code_2_and_nothing_written(tmp_path, output,
     [
         ["--output", "out", "--checkpoint", "stub"],
         ["a.png", "--checkpoint", "stub"],
-        ["a.png", "--output", "out"],
+        ["a.png", "--output", "out", "--checkpoint", ""],
         ["a.png", "--output", "out", "--checkpoint", "stub", "--batch_size", "0"],
         ["a.png", "--output", "out", "--checkpoint", "stub", "--unknown", "1"],
     ],
