@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
 from jcs_jax.models.presets import build
 from jcs_jax.training.config import RECIPES, check, default_config, demo_config
+from jcs_jax.training.config_files import load_config
 from jcs_jax.training.objective import Objective
 from jcs_jax.training.setup import create_optimizer, create_schedule, preset_of, state_shapes
 
@@ -67,7 +69,7 @@ def test_config_has_no_option_that_the_default_lacks(name):
 
     config, default = CONFIGS[name], default_config()
     assert keys(config) == keys(default)
-    for part in ("checkpoint", "data", "loss", "mesh", "model", "optimizer", "validation"):
+    for part in ("checkpoint", "data", "loss", "mesh", "model", "optimizer", "self_training", "validation"):
         assert keys(config[part]) == keys(default[part])
 
 
@@ -85,6 +87,37 @@ def test_a_stage_is_the_same_training_data_in_both_recipes_seen_as_often(stage):
 def test_an_unknown_recipe_is_refused_with_those_there_are():
     with pytest.raises(InputError, match="the recipe is reference or modern, not 'mine'"):
         _load(FOLDER / "joint.py", "mine")
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_covid_semiseg_trains_on_four_folds_and_measures_the_fifth(fold):
+    config = _load(FOLDER / "covid_semiseg.py", str(fold))
+    assert config.data.eval_split == f"fold{fold}"
+    assert config.data.train_split.split("+") == [f"fold{other}" for other in range(5) if other != fold]
+    assert sum(config.data.rows) == config.batch_size
+    supervised = _load(FOLDER / "covid_semiseg.py", f"{fold},supervised")
+    assert supervised.data.train_split == config.data.train_split
+    assert (supervised.data.also_train_on, supervised.data.rows, supervised.self_training.weight) == ("", (), 0)
+
+
+@pytest.mark.parametrize("argument", ["7", "-1", "x", "", "1,", "1,semi", "1.0", "supervised", "1,supervised,2"])
+def test_covid_semiseg_refuses_what_is_no_fold(argument):
+    with pytest.raises(InputError, match=f"a fold from 0 to 4.*, not '{argument}'; write --config=FILE.py:0"):
+        _load(FOLDER / "covid_semiseg.py", argument)
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections' way to load a config
+@pytest.mark.parametrize("file", ["covid_semiseg.py:2", "segmentation.py"])
+def test_rows_and_self_training_are_set_on_the_command_line_and_written_as_they_are(file):
+    flags = ["--config.data.rows=(6,2)", "--config.self_training.weight=0.5", "--config.self_training.cut_mix=0.25"]
+    config = load_config(f"{FOLDER}/{file}", [*flags, "--config.self_training.warmup_steps=9"])
+    assert config.data.rows == (6, 2)
+    written = json.loads(config.to_json_best_effort())
+    assert written["data"]["rows"] == [6, 2]
+    assert written["self_training"] == {"weight": 0.5, "warmup_steps": 9, "cut_mix": 0.25}
+    read = ml_collections.ConfigDict(written)
+    check(read)
+    assert tuple(read.data.rows) == (6, 2)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -113,6 +146,12 @@ def test_a_number_that_no_run_can_have_is_refused_by_name(key, value):
         ("validation.metric", "f1", "'f1'; it is one of auto, dice, auc, loss"),
         ("mesh.data", 0, "at least 1, or -1 for all devices"),
         ("optimizer.ema_decay", 1.0, "at least 0 and below 1"),
+        ("self_training.weight", float("nan"), "must be at least 0"),
+        ("self_training.weight", float("inf"), "must be at least 0"),
+        ("self_training.warmup_steps", -1, "must be at least 0"),
+        ("self_training.cut_mix", 1.5, "must be between 0 and 1"),
+        ("self_training.cut_mix", -0.1, "must be between 0 and 1"),
+        ("self_training.cut_mix", float("nan"), "must be between 0 and 1"),
         ("loss.class_weights", (0.0, 0.0), "two numbers, not negative, not both 0"),
         ("loss.class_weights", (1.0, 1.0, 1.0), "two numbers"),
         ("optimizer.learning_rate", float("nan"), "must be at least 0"),

@@ -14,6 +14,7 @@ import numpy as np
 from jcs_jax.data.examples import Example, Source
 from jcs_jax.data.inputs import Batch, network_example, stack
 from jcs_jax.data.mixing import Mixing
+from jcs_jax.data.shares import Share
 from jcs_jax.data.stream import ExampleStream
 from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
@@ -76,6 +77,7 @@ class TrainingBatches:
       steps: number of steps of the whole run.
       mixing: whether and how each example is mixed with another one.
       stage_features: which stored features the network takes in place of a picture.
+      shares: of the source's parts in every batch, whose rows add up to `batch_size`; none: the source is one part.
       host: which rows to read.
       threads: that read, decode and augment.
 
@@ -97,18 +99,19 @@ class TrainingBatches:
         steps: int,
         mixing: Mixing = Mixing(),  # noqa: B008  frozen
         stage_features: Sequence[str] = (),
+        shares: Sequence[Share] = (),
         host: HostShard = HostShard(),
         threads: int = 2,
     ):
-        stream = ExampleStream(
-            source, preprocessing, augment, seed, steps * batch_size, mixing=mixing, stage_features=stage_features
-        )
+        options: dict[str, Any] = {"mixing": mixing, "stage_features": stage_features, "shares": shares}
+        stream = ExampleStream(source, preprocessing, augment, seed, steps * batch_size, **options)
         self._stream, self._view = stream, _HostView(stream, batch_size, host)
         self._rows, self._threads = host.rows(batch_size), threads
         self._source = source
         self._told: dict[str, Any] = {
             **{"batch_size": batch_size, "seed": seed, "augment": augment},
             "mixing": dataclasses.asdict(mixing),
+            **({"rows": [share.rows for share in shares]} if len(shares) > 1 else {}),
         }
         self.step = 0
         self._batches: Iterator[Batch] | None = None
@@ -146,10 +149,11 @@ class TrainingBatches:
           state: as `state` gave it.
 
         Raises:
-          InputError: it is a position in another stream: other data, seed, batch size, augmentation or mixing.
+          InputError: it is a position in another stream: other data, seed, batch size, rows of its parts,
+            augmentation or mixing.
         """
         own = self.state()
-        other = [key for key in own if key != "step" and state.get(key) != own[key]]
+        other = sorted(key for key in own.keys() | state.keys() if key != "step" and state.get(key) != own.get(key))
         if other:
             raise InputError(
                 f"the saved data position belongs to another stream: {', '.join(other)} changed; undo that"

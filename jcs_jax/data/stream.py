@@ -10,6 +10,7 @@ import numpy as np
 from jcs_jax.data.examples import Source
 from jcs_jax.data.inputs import Batch, network_example
 from jcs_jax.data.mixing import Mixing
+from jcs_jax.data.shares import Share
 from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
 from jcs_jax.preprocessing import Preprocessing
@@ -21,7 +22,8 @@ class ExampleStream:
     """An endless, shuffled, augmented stream that can be read at any position.
 
     What stands at a position depends on the seed and that position alone, not on who reads it or when: a
-    training run resumes by starting at another position. Every epoch is a permutation of its own.
+    training run resumes by starting at another position. Every epoch is a permutation of its own. With shares, every
+    batch has its rows of each part of the source, and each part has epochs of its own; what is mixed is of one part.
 
     Args:
       source: the examples.
@@ -31,6 +33,7 @@ class ExampleStream:
       length: positions that may be read.
       mixing: whether and how each example is mixed with another one.
       stage_features: which stored features the network takes in place of a picture.
+      shares: of the source's parts in every batch, in the order of the batch's rows; none: the source is one part.
 
     Raises:
       InputError: an empty source, or no such augmentation.
@@ -46,6 +49,7 @@ class ExampleStream:
         *,
         mixing: Mixing = Mixing(),  # noqa: B008  frozen
         stage_features: Sequence[str] = (),
+        shares: Sequence[Share] = (),
     ):
         if not len(source):
             raise InputError("the training split is empty; name a split that has examples")
@@ -54,6 +58,8 @@ class ExampleStream:
         self._source, self._preprocessing, self._augment = source, preprocessing, AUGMENTATIONS[augment]
         self._seed, self._length = seed, length
         self._mixing, self._stage_features = mixing, tuple(stage_features)
+        self._shares = tuple(shares) or (Share(0, len(source), 1),)
+        self._rows = sum(share.rows for share in self._shares)
 
     def __len__(self) -> int:
         return self._length
@@ -69,21 +75,37 @@ class ExampleStream:
 
     def indices(self, position: int) -> list[int]:
         """Which slices of the source an example is made of: one, or two where it is mixed, the partner second."""
-        epoch, offset = divmod(position, len(self._source))
-        own = int(_epoch_order(self._seed, epoch, len(self._source))[offset])
+        own = self._own(position)
         return [own, self._partner(position)[0]] if self._mixing.alpha else [own]
 
+    def _own(self, position: int) -> int:
+        """The slice that an example is made of, unless it is mixed."""
+        step, part, row = self._place(position)
+        share = self._shares[part]
+        epoch, offset = divmod(step * share.rows + row, share.size)
+        seed = (self._seed, _ORDER, epoch, *([part] if part else []))
+        return share.first + int(_epoch_order(seed, share.size)[offset])
+
     def _partner(self, position: int) -> tuple[int, float]:
-        """The slice that an example is mixed with, and the weight of the example itself."""
+        """The slice of the same part that an example is mixed with, and the weight of the example itself."""
         rng = np.random.default_rng([self._seed, _MIX, position])
-        return int(rng.integers(len(self._source))), self._mixing.draw(rng)
+        share = self._shares[self._place(position)[1]]
+        return share.first + int(rng.integers(share.size)), self._mixing.draw(rng)
+
+    def _place(self, position: int) -> tuple[int, int, int]:
+        """The step that a position is of, its part of the source, and its row among that part's."""
+        step, row = divmod(position, self._rows)
+        part = 0
+        while row >= self._shares[part].rows:
+            row, part = row - self._shares[part].rows, part + 1
+        return step, part, row
 
     def _example(self, index: int, purpose: int, position: int) -> Batch:
         rng = np.random.default_rng([self._seed, purpose, position])
         return network_example(self._source[index], self._preprocessing, self._augment, rng, self._stage_features)
 
 
-@functools.lru_cache(maxsize=4)
-def _epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
+@functools.lru_cache(maxsize=16)
+def _epoch_order(seed: tuple[int, ...], size: int) -> np.ndarray:
     """The order of an epoch; kept, since every example of the epoch asks for it."""
-    return np.random.default_rng([seed, _ORDER, epoch]).permutation(size)
+    return np.random.default_rng(seed).permutation(size)

@@ -10,7 +10,8 @@ import ml_collections
 from jcs_jax.errors import InputError
 
 RECIPES = ("reference", "modern")
-PARTS = ("vgg", "res2net", "enhanced", "fusion", "decoder", "heads", "class_head")  # top-level names of parameters
+# Top-level names of parameters; no network has all of them.
+PARTS = ("vgg", "res2net", "unet", "enhanced", "fusion", "decoder", "heads", "class_head")
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -46,6 +47,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.data.dataset = "chest_phantom"  # NAME or NAME/CONFIG
     config.data.train_split = "train"  # parts join with +
     config.data.also_train_on = ""  # more training data, as NAME/CONFIG:SPLIT, joined by commas
+    config.data.rows = ()  # slices of every batch from train_split and each of also_train_on; empty: by their sizes
     config.data.eval_split = ""  # measured at the end, never chosen on; empty for none
     config.data.allow_leakage = False  # train although slices, patients or pictures are in two splits
     config.data.augment = "modern"  # none, reference or modern
@@ -56,6 +58,7 @@ def default_config() -> ml_collections.ConfigDict:
 
     config.validation = _validation_options()
     config.loss = _loss_options()
+    config.self_training = _self_training_options()
     config.optimizer = _optimizer_options()
     return config
 
@@ -81,6 +84,14 @@ def _loss_options() -> ml_collections.ConfigDict:
     loss.map_lesion_weight = 4.0  # of opacified positions against the others in that agreement
     loss.map_offset = 2.0  # log-odds from which a position of the map counts as more likely opacified than not
     return loss
+
+
+def _self_training_options() -> ml_collections.ConfigDict:
+    options = ml_collections.ConfigDict()
+    options.weight = 0.0  # of slices without a mask, for which the weights' moving average draws one; 0: none is drawn
+    options.warmup_steps = 0  # over which that weight rises from 0
+    options.cut_mix = 0.5  # probability that a box of another such slice is pasted into one
+    return options
 
 
 def _optimizer_options() -> ml_collections.ConfigDict:
@@ -156,6 +167,8 @@ _LEAST: dict[str, float] = {
     "loss.map_weight": 0,
     "loss.map_warmup_steps": 0,
     "loss.map_lesion_weight": 0,
+    "self_training.weight": 0,
+    "self_training.warmup_steps": 0,
     "optimizer.learning_rate": 0,
     "optimizer.warmup_steps": 0,
     "optimizer.clip_norm": 0,
@@ -165,7 +178,8 @@ _ONE_OF = {
     "validation.metric": ("auto", "dice", "auc", "loss"),
     "optimizer.name": RECIPES,
 }
-_SHARES = ("loss.label_smoothing", "optimizer.ema_decay")
+_PROBABILITIES = ("self_training.cut_mix",)
+_SHARES = ("loss.label_smoothing", "optimizer.ema_decay")  # at least 0, below 1
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -184,6 +198,9 @@ def check(config: ml_collections.ConfigDict) -> None:
     for key in _SHARES:
         if not 0 <= values[key] < 1:
             raise InputError(f"config.{key} is {values[key]}; it must be at least 0 and below 1")
+    for key in _PROBABILITIES:
+        if not 0 <= values[key] <= 1:
+            raise InputError(f"config.{key} is {values[key]}; it must be between 0 and 1")
     if config.mesh.data != -1 and config.mesh.data < 1:
         raise InputError(f"config.mesh.data is {config.mesh.data}; it must be at least 1, or -1 for all devices")
     weights = config.loss.class_weights

@@ -43,11 +43,13 @@ class JoinedSource:
 
     Attributes:
       info: of the first; `also_trained_on` names the others.
+      sizes: slices of each.
     """
 
     def __init__(self, sources: Mapping[str, Source]):
         self._sources = list(sources.values())
-        self._ends = list(itertools.accumulate(len(source) for source in self._sources))
+        self.sizes = [len(source) for source in self._sources]
+        self._ends = list(itertools.accumulate(self.sizes))
         first, *others = sources
         self.info: Mapping[str, str | int] = {**self._sources[0].info, "also_trained_on": ", ".join(others)}
         names = [_builder(name) for name in sources]

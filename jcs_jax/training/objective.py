@@ -105,7 +105,8 @@ class Objective:
 
         Args:
           output: of the network for the batch.
-          batch: as of the data pipeline.
+          batch: as of the data pipeline; a slice's mask may be valid in part, and with `mask_certainty`,
+            (N, h, w) in [0, 1], each pixel counts by it in the per-image segmentation loss.
           counts: of the whole batch, where `batch` is a part of it; the parts' losses then add up to the whole's.
             None: the counts of `batch`.
           head_kernel: as `losses`.
@@ -122,7 +123,9 @@ class Objective:
         if self.segmentation == "reference":
             return deep_supervision_loss(side_logits, batch["mask"]).sum()
         valid = batch["valid"] * batch["mask_valid"]
-        return per_image_deep_supervision(side_logits, batch["mask"], valid=valid).sum() / jnp.maximum(count, 1.0)
+        certainty = batch.get("mask_certainty")
+        values = per_image_deep_supervision(side_logits, batch["mask"], valid=valid, pixel_weights=certainty)
+        return values.sum() / jnp.maximum(count, 1.0)
 
     def _classification(self, logits: Array, batch: Mapping[str, Array], count: Array) -> Float[Array, ""]:
         valid = batch["valid"] * batch["label_valid"]

@@ -18,6 +18,7 @@ from jcs_jax.data.examples import Source
 from jcs_jax.data.inputs import network_example, stack
 from jcs_jax.data.mixing import Mixing
 from jcs_jax.data.pipeline import HostShard, TrainingBatches
+from jcs_jax.data.shares import Share, shares_of
 from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
 from jcs_jax.models.inputs import network_arguments
@@ -25,6 +26,7 @@ from jcs_jax.models.presets import Preset, build, get_preset
 from jcs_jax.training import optimizers
 from jcs_jax.training.initial_weights import model_folders, start_from
 from jcs_jax.training.objective import Objective
+from jcs_jax.training.self_training import SelfTraining
 from jcs_jax.training.state import TrainState, create_state, initial_variables
 
 
@@ -101,8 +103,49 @@ def objective_of(config: ml_collections.ConfigDict, source: Source) -> Objective
         raise InputError(f"config.loss: {error}") from error
 
 
+def self_training_of(config: ml_collections.ConfigDict, preset: Preset, source: Source) -> SelfTraining | None:
+    """How slices without a mask are to be learnt from; None if they aren't.
+
+    Raises:
+      InputError: a network or a run that can't draw masks, or data of which every slice has one.
+    """
+    options = config.self_training
+    if not options.weight:
+        return None
+    outlined = [record.lesion_area >= 0 for record in source.records()]
+    faults = {
+        f"{preset.name} draws no masks; choose a network that segments": preset.architecture == "classifier",
+        "averaged weights draw the masks; set config.optimizer.ema_decay above 0": not config.optimizer.ema_decay,
+        "pixels count by their certainty in single slices only; set config.loss.segmentation=per_image": (
+            config.loss.segmentation != "per_image"
+        ),
+        "drawn masks don't teach the activation map; set config.loss.map_weight=0": config.loss.map_weight,
+        "masks are not drawn in fixed parts; set config.fixed_parts=0": config.fixed_parts,
+        "stored features can't be disturbed; choose data with pictures": source[0].image is None,
+        "every slice has a mask; name data without in config.data.also_train_on, or set it to 0": all(outlined),
+    }
+    for fault, found in faults.items():
+        if found:
+            raise InputError(f"config.self_training.weight: {fault}")
+    first_row = 0  # of those that may lack a mask
+    for share in _shares(config, source):
+        if not all(outlined[share.first : share.first + share.size]):
+            break
+        first_row += share.rows
+    return SelfTraining(options.weight, options.warmup_steps, options.cut_mix, first_row, preset.preprocessing)
+
+
+def _shares(config: ml_collections.ConfigDict, source: Source) -> tuple[Share, ...]:
+    """The rows of every batch for each data set that is trained on."""
+    return shares_of(getattr(source, "sizes", [len(source)]), tuple(config.data.rows), config.batch_size)
+
+
 def training_batches(config: ml_collections.ConfigDict, preset: Preset, source: Source) -> TrainingBatches:
-    """This process's part of the batches that the config asks for."""
+    """This process's part of the batches that the config asks for.
+
+    Raises:
+      InputError: no slices, or options that don't fit them.
+    """
     return TrainingBatches(
         source,
         preset.preprocessing,
@@ -112,6 +155,7 @@ def training_batches(config: ml_collections.ConfigDict, preset: Preset, source: 
         steps=config.steps,
         mixing=Mixing(**config.data.mixing),
         stage_features=preset.stage_features,
+        shares=_shares(config, source),
         host=HostShard(jax.process_index(), jax.process_count()),
         threads=config.data.threads,
     )

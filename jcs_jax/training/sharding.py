@@ -74,6 +74,10 @@ class Layout:
         """Inside a jitted function: every array kept as `state_shardings` says."""
         return jax.lax.with_sharding_constraint(tree, self.state_shardings(tree))
 
+    def constrain_batch(self, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """Inside a jitted function: every array with its rows shared out as `place_batch` does."""
+        return {key: jax.lax.with_sharding_constraint(value, self.rows) for key, value in batch.items()}
+
     def replicate(self, tree: Any) -> Any:
         """Inside a jitted function: every array whole on every device."""
         return jax.lax.with_sharding_constraint(tree, jax.tree.map(lambda _: self.replicated, tree))

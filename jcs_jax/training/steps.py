@@ -14,6 +14,7 @@ from jaxtyping import Array
 from jcs_jax.models.compilation import compiler_options
 from jcs_jax.models.inputs import network_arguments
 from jcs_jax.training.objective import Metrics, Objective
+from jcs_jax.training.self_training import SelfTraining
 from jcs_jax.training.sharding import Layout
 from jcs_jax.training.state import NEVER, TrainState
 
@@ -32,6 +33,7 @@ def make_train_step(
     fixed_parts: int = 0,
     frozen: Collection[str] = (),
     layout: Layout | None = None,
+    self_training: SelfTraining | None = None,
 ) -> TrainStep:
     """Builds the jitted step.
 
@@ -49,6 +51,7 @@ def make_train_step(
         order to the devices.
       frozen: top-level names of the parameters whose gradient is not computed and whose statistics stay.
       layout: the devices that share the work, over which state and batches have been placed; None for one device.
+      self_training: how slices without a mask get one; None leaves them out of the segmentation's loss.
 
     Returns:
       `step(state, batch) -> (state, metrics)`; the given state's buffers are donated. Metrics are scalars on
@@ -67,6 +70,8 @@ def make_train_step(
         gradient = _in_fixed_parts(_gradient_function(model, objective, frozen, None), objective, fixed_parts, layout)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        if self_training is not None:
+            batch = _taught(self_training, model, layout, state, batch)
         grads, metrics, batch_stats = gradient(state, batch)
         if layout is not None:  # each device keeps its share of the sum
             grads = layout.constrain_state(grads)
@@ -94,6 +99,16 @@ def make_train_step(
         return kept, metrics
 
     return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(jax.default_backend()))
+
+
+def _taught(
+    self_training: SelfTraining, model: nn.Module, layout: Layout | None, state: TrainState, batch: Batch
+) -> Batch:
+    """The batch with masks for slices without one, laid out as it was."""
+    if layout is None:
+        return self_training.teach(model, state, batch)
+    whole = layout.replicate(state) if layout.shards_state else state  # what isn't read is never gathered
+    return layout.constrain_batch(self_training.teach(model, whole, batch))
 
 
 def _gradient_function(

@@ -26,10 +26,12 @@ from jcs_jax.data.examples import ArraySource, Example
 from jcs_jax.errors import InputError
 from jcs_jax.models.output import ModelOutput
 from jcs_jax.nn.layers import ConvNormAct, Style
+from jcs_jax.preprocessing import Preprocessing
 from jcs_jax.training.config import default_config
 from jcs_jax.training.objective import Objective
 from jcs_jax.training.optimizers import modern_optimizer
 from jcs_jax.training.pictures import ExampleSlices
+from jcs_jax.training.self_training import SelfTraining
 from jcs_jax.training.sharding import DATA, FSDP, Layout, check_divisible, make_layout
 from jcs_jax.training.state import TrainState, create_state
 from jcs_jax.training.steps import make_train_step
@@ -37,6 +39,7 @@ from jcs_jax.training.validation import Validation
 
 SIDE, BATCH, STEPS = 32, 16, 4
 MESHES = {"1": (1, 1), "8": (8, 1), "4x2": (4, 2)}
+TAUGHT = SelfTraining(1.0, 2, 0.5, first_row=5, preprocessing=Preprocessing(size=(SIDE, SIDE)))
 SLICES = 13  # on 8 devices, three rows of the second batch are padding
 
 
@@ -203,6 +206,10 @@ def main() -> None:
     whole = trained((1, 1), still, Objective())
     others = {
         "accumulate 2 on 4x2": deviation(trained((4, 2), still, Objective(), accumulate=2), whole),
+        "self-training on 4x2": deviation(
+            trained((4, 2), still, Objective(), self_training=TAUGHT),
+            trained((1, 1), still, Objective(), self_training=TAUGHT),
+        ),
         "whole-batch Dice on 4x2": deviation(trained((4, 2), still, reference), trained((1, 1), still, reference)),
     }
     seen = {name: looked_at(MESHES[name]) for name in ("1", "4x2")}

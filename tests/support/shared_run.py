@@ -101,8 +101,8 @@ def _main(port: str, process: int, folder: Path) -> None:
     options, measured, stop = config(), [], loop.StopRequest
     options.mesh.fsdp = 2
 
-    def measure(*, checkpoint: Path, **_: Any) -> None:
-        measured.append(float(sum(abs(leaf).sum() for leaf in jax.tree.leaves(load_model(checkpoint)[1]))))
+    def measure(task: Any, output: Path) -> None:
+        measured.append(float(sum(abs(leaf).sum() for leaf in jax.tree.leaves(load_model(task.checkpoint)[1]))))
 
     quicken(setattr)
     evaluate.measure = measure

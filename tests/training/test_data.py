@@ -111,6 +111,9 @@ class TestJoinedSource:
         assert "".join(joined[index].name for index in range(6)) == "abcdef"
         assert "".join(joined[index].name for index in range(-6, 0)) == "abcdef"
 
+    def test_it_knows_how_many_slices_each_data_set_has(self, joined):
+        assert tuple(joined.sizes) == self.SIZES
+
     @pytest.mark.parametrize("index", [6, -7])
     def test_an_index_outside_is_refused(self, joined, index):
         with pytest.raises(IndexError, match=f"index {index} is outside the 6 slices"):

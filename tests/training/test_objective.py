@@ -55,6 +55,15 @@ def test_an_image_without_a_mask_or_of_padding_is_left_out_of_the_mean(absent):
     np.testing.assert_allclose(Objective()(_flat_output(2), batch)[0], 5 * FULL, rtol=1e-5)
 
 
+def test_pixels_of_which_nobody_is_certain_are_left_out_and_a_mask_may_count_in_part():
+    # The first mask is full on the left half, and the right half is left out; the second counts a quarter.
+    left = np.zeros((SIDE, SIDE))
+    left[:, : SIDE // 2] = 1
+    certainty = np.stack([left, np.ones((SIDE, SIDE))]).astype(np.float32)
+    batch = _batch(mask=np.stack([left, np.zeros((SIDE, SIDE))]), mask_valid=[1, 0.25], mask_certainty=certainty)
+    np.testing.assert_allclose(Objective()(_flat_output(2), batch)[0], 5 * (FULL + EMPTY / 4) / 1.25, rtol=1e-5)
+
+
 def test_an_unknown_label_is_left_out_of_the_mean():
     output = ModelOutput(jnp.float32([[0.0, 3.0], [0.0, 0.0]]), None, {})
     batch = _batch(label_valid=[0, 1])

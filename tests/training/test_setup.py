@@ -12,6 +12,8 @@ from jcs_jax.errors import InputError
 from jcs_jax.models.presets import build
 from jcs_jax.training import setup
 from jcs_jax.training.config import default_config, use_recipe
+from jcs_jax.training.data import JoinedSource
+from jcs_jax.training.self_training import SelfTraining
 
 SIDE = 32
 
@@ -55,6 +57,86 @@ class TestObjective:
     def test_classes_that_are_not_both_there_cannot_be_balanced(self, labels, said):
         with pytest.raises(InputError, match=f"balance_classes: the training data have {said}"):
             setup.objective_of(_config(**{"loss.balance_classes": True}), _source(labels))
+
+
+def _joined(*parts: ArraySource) -> JoinedSource:
+    return JoinedSource({f"set{number}:train": part for number, part in enumerate(parts)})
+
+
+OUTLINED, BARE = _source([1, 1, 0], [True] * 3), _source([1, 1], [False] * 2)
+
+
+class TestSelfTraining:
+    def _of(self, source, architecture="segmenter", **changes):
+        told = {"self_training.weight": 0.5, "self_training.warmup_steps": 7, "self_training.cut_mix": 0.25, **changes}
+        return setup.self_training_of(_config(architecture, **told), tiny.preset(architecture), source)
+
+    def test_it_is_the_configs_with_the_networks_preprocessing(self):
+        made = self._of(_joined(OUTLINED, BARE))
+        assert made == SelfTraining(0.5, 7, 0.25, 0, tiny.preset("segmenter").preprocessing)
+
+    def test_without_a_weight_there_is_none_whatever_the_run(self):
+        assert self._of(OUTLINED, "classifier", **{"self_training.weight": 0.0}) is None
+
+    @pytest.mark.parametrize(
+        ("parts", "rows", "first"),
+        [
+            ((OUTLINED, BARE), (), 0),
+            ((OUTLINED, BARE), (3, 5), 3),
+            ((OUTLINED, OUTLINED, BARE), (1, 2, 5), 3),
+            ((OUTLINED, BARE, OUTLINED), (1, 2, 5), 1),
+            ((BARE, OUTLINED), (3, 5), 0),
+            ((_source([1, 1], [True, False]), BARE), (3, 5), 0),
+        ],
+    )
+    def test_the_first_row_that_may_lack_a_mask_follows_those_of_data_with_all_masks(self, parts, rows, first):
+        assert self._of(_joined(*parts), **{"data.rows": rows}).first_row == first
+
+    def test_one_data_set_with_and_without_masks_is_learnt_from_in_every_row(self):
+        assert self._of(_source([1, 1], [True, False]), **{"data.rows": (8,)}).first_row == 0
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"optimizer.ema_decay": 0.0}, "averaged weights draw the masks; set config.optimizer.ema_decay above 0"),
+            ({"loss.segmentation": "reference"}, "set config.loss.segmentation=per_image"),
+            ({"loss.map_weight": 1.0}, "drawn masks don't teach the activation map; set config.loss.map_weight=0"),
+            ({"fixed_parts": 4}, "masks are not drawn in fixed parts; set config.fixed_parts=0"),
+        ],
+    )
+    def test_a_run_that_cannot_draw_masks_is_refused_with_the_cure(self, changes, said):
+        with pytest.raises(InputError, match=rf"^config\.self_training\.weight: .*{said}$"):
+            self._of(_joined(OUTLINED, BARE), **changes)
+
+    def test_a_classifier_draws_none(self):
+        with pytest.raises(InputError, match=r"classifier_tiny draws no masks; choose a network that segments$"):
+            self._of(_joined(OUTLINED, BARE), "classifier")
+
+    def test_stored_features_cannot_be_disturbed(self):
+        stored = ArraySource([Example(None, name="s", vgg_features=np.zeros((4, 4, 2), np.uint8))])
+        with pytest.raises(InputError, match=r"stored features can't be disturbed; choose data with pictures$"):
+            self._of(stored)
+
+    def test_data_of_which_every_slice_has_a_mask_need_none(self):
+        with pytest.raises(InputError, match="every slice has a mask; name data without in "):
+            self._of(_joined(OUTLINED, OUTLINED))
+
+
+class TestBatches:
+    def test_rows_are_those_of_each_data_set_in_their_order(self):
+        config = _config(**{"data.augment": "none", "data.rows": (5, 3), "steps": 4})
+        batches = list(setup.training_batches(config, setup.preset_of(config), _joined(OUTLINED, BARE)))
+        assert [batch["mask_valid"].tolist() for batch in batches] == [[1] * 5 + [0] * 3] * 4
+
+    @pytest.mark.parametrize("rows", [(8,), (4, 5), (4, 4, 0)])
+    def test_rows_that_do_not_fit_the_data_are_refused(self, rows):
+        config = _config(**{"data.rows": rows})
+        with pytest.raises(InputError, match=r"config.data.rows is .*give 2 numbers .* add up to config.batch_size=8$"):
+            setup.training_batches(config, setup.preset_of(config), _joined(OUTLINED, BARE))
+
+    def test_rows_of_one_data_set_are_the_whole_batch(self):
+        config = _config(**{"data.rows": (8,)})
+        assert "rows" not in setup.training_batches(config, setup.preset_of(config), OUTLINED).state()
 
 
 class TestNetwork:

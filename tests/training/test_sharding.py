@@ -35,7 +35,7 @@ def on_eight():
     return measured
 
 
-@pytest.mark.parametrize("name", [*MESHES, "accumulate 2 on 4x2", "whole-batch Dice on 4x2"])
+@pytest.mark.parametrize("name", [*MESHES, "accumulate 2 on 4x2", "self-training on 4x2", "whole-batch Dice on 4x2"])
 def test_losses_and_parameters_are_those_of_one_device(on_eight, name):
     # With masks and labels missing on some devices, statistics of the whole batch, and dropout.
     run = on_eight["runs"][name]
