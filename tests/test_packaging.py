@@ -11,12 +11,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ship import write_packed
 
 from jcs_jax import cli
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCES = {"jcs_jax": "jcs_jax", "jcs_datasets": "datasets"}
+PROBE = "made_for_tests"  # a model among the sources that are built
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 
@@ -31,12 +33,14 @@ def _python(code: str, folder: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """A wheel built from a copy of the sources, without a network."""
+    """A wheel built without a network from a copy of the sources and one shipped model more."""
     copy = tmp_path_factory.mktemp("sources")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for name in SOURCES.values():
         shutil.copytree(ROOT / name, copy / name, ignore=NOT_SHIPPED)
+    packed = write_packed(tmp_path_factory.mktemp("models") / PROBE)
+    shutil.copytree(packed, copy / "jcs_jax/weights" / PROBE)
     (copy / "tests").mkdir()
     (copy / "tests/__init__.py").touch()  # must not be picked up
     _python("from setuptools import build_meta; build_meta.build_wheel('dist')", copy)
@@ -68,7 +72,29 @@ def test_the_wheel_holds_every_file_of_the_sources(contents, package, folder):
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {name for name in contents if name.startswith(f"{package}/")} == files
+    probe = f"jcs_jax/weights/{PROBE}/"
+    assert {name for name in contents if name.startswith(f"{package}/") and not name.startswith(probe)} == files
+
+
+def test_the_wheel_holds_the_models_of_the_folder_weights(contents):
+    files = {name for name in contents if name.startswith(f"jcs_jax/weights/{PROBE}/")}
+    assert {name.rpartition("/")[2] for name in files} == {"model.json", "variables.safetensors"}
+
+
+def test_a_shipped_model_of_the_unpacked_wheel_is_loaded_by_name_from_another_folder(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = f"import jcs_jax; print(jcs_jax.__file__, jcs_jax.load_model({PROBE!r})[2].architecture)"
+    library, architecture = _python(code, tmp_path, PYTHONPATH=str(tmp_path / "site")).split()
+    assert library.startswith(str(tmp_path))
+    assert architecture == "classifier"
+
+
+def test_in_a_wheel_that_is_not_unpacked_no_shipped_model_is_found(wheel, tmp_path):
+    code = "import jcs_jax.shipped as s; print(s.__file__, s.shipped_models())"
+    file, models = _python(code, tmp_path, PYTHONPATH=str(wheel)).split()
+    assert file.startswith(str(wheel))
+    assert models == "[]"
 
 
 def test_the_wheel_says_its_licence_and_needs(wheel, contents):

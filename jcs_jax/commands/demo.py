@@ -36,6 +36,7 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     from jcs_jax import cli
     from jcs_jax.commands import evaluate, train
     from jcs_jax.data.sources import open_source
+    from jcs_jax.evaluation.run import Task
     from jcs_jax.models.presets import get_preset
     from jcs_jax.training.config import demo_config
 
@@ -53,7 +54,7 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     config.steps, config.data.data_dir, config.data.dataset = values.steps, str(data_dir), dataset
     train.launch(config, output / "training")
     say("[bold]3/4[/] Measuring on phantom patients that were not trained on")
-    evaluate.measure(model, data_dir, dataset, "test", output / "evaluation", train_split="train")
+    evaluate.measure(Task(str(model), str(data_dir), dataset, "test", "train"), output / "evaluation")
     say("[bold]4/4[/] Diagnosing an infected and an uninfected phantom patient")
     source, preset = open_source(data_dir, dataset, "test"), get_preset(config.model.name)
     arguments = [

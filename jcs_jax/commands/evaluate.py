@@ -3,64 +3,139 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from jcs_jax.errors import InputError
 from jcs_jax.files import require_folder
 
-USAGE = (
-    "usage: jcs evaluate --checkpoint DIR --data NAME[/config] --split S --data_dir DIR --output DIR [--train_split S2]"
-)
+if TYPE_CHECKING:
+    from jcs_jax.evaluation.protocol import Protocol
+    from jcs_jax.evaluation.results import Evaluation
+    from jcs_jax.evaluation.run import Task
+
+USAGE = """usage: jcs evaluate --checkpoint DIR --data NAME[/config] --split S --data_dir DIR --output DIR
+       jcs evaluate --checkpoint DIR --protocol NAME --data_dir DIR --output DIR
+
+Measures a network on every slice of a split: metrics.json, with n and a 95 % interval for every number, cases.csv, and
+evaluation.html with plots and the worst masks. With --folds N the models of a cross-validation are measured together,
+each on the fold that it never saw: {fold} in --checkpoint and --split stands for fold0, fold1, ..., {others} in
+--train_split for the other ones. A protocol names data, splits and folds, and shows what others published on them.
+--save_thresholds FILE chooses thresholds on a validation split instead, for --thresholds FILE on a test split."""
 _REQUIRED = {
-    "checkpoint": "Model folder, as `jcs train` and `jcs convert` write it.",
+    "checkpoint": "Model folder, as `jcs train` and `jcs convert` write it, or the name of a shipped model.",
     "data_dir": "Folder that holds prepared data sets.",
     "data": "Prepared data set: name or name/config.",
     "split": "Split to evaluate, such as fold0 or fold0+fold1.",
-    "output": "Folder for metrics.json and cases.csv.",
+    "output": "Folder for metrics.json, cases.csv and evaluation.html.",
+}
+_OPTIONAL = {
+    "train_split": "What the model was trained on: to look for leaks and to choose the brightness baseline on.",
+    "protocol": "Named evaluation, such as covid_semiseg_50_48; a wrong name lists them.",
+    "against": "Another model to compare with on the same slices, paired.",
+    "thresholds": "File of --save_thresholds; without one the model's own thresholds are used.",
+    "save_thresholds": "Choose thresholds on the split and write them here; nothing else is written.",
 }
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    for name, meaning in _REQUIRED.items():
+    for name, meaning in {**_REQUIRED, **_OPTIONAL}.items():
         flags.DEFINE_string(name, None, meaning, flag_values=values)
-    flags.DEFINE_string("train_split", None, "Where to choose the brightness baseline's threshold.", flag_values=values)
+    flags.DEFINE_integer("folds", 0, "Folds of a cross-validation, see above.", lower_bound=0, flag_values=values)
+    flags.DEFINE_bool(
+        "sanity", False, "Also erase the lungs, and the weights, and see whether the answer goes.", flag_values=values
+    )
     flags.DEFINE_integer("batch_size", 4, "Slices per call of the network.", lower_bound=1, flag_values=values)
 
 
 def run(values: flags.FlagValues, arguments: list[str]) -> int:
-    missing = [f"--{name}" for name in _REQUIRED if not getattr(values, name)]
+    protocol = _protocol(values)
+    given = {"output"} if values.save_thresholds else {"data", "split"} if protocol else set()
+    missing = [f"--{name}" for name in _REQUIRED if name not in given and not getattr(values, name)]
     if missing or arguments:
         problem = f"missing {', '.join(missing)}" if missing else f"'{arguments[0]}' belongs to no flag"
-        raise InputError(f"{problem}; {USAGE}")
-    inputs = (values.checkpoint, values.data_dir, values.data, values.split, values.output)
-    measure(*inputs, train_split=values.train_split, batch_size=values.batch_size)
+        raise InputError(f"{problem}; see jcs evaluate --help")
+    output = Path(values.output or ".").expanduser()
+    if not values.save_thresholds:
+        require_folder(output, purpose="the results")
+    from jcs_jax.evaluation.run import Task
+
+    task = Task(
+        values.checkpoint,
+        values.data_dir,
+        protocol.data if protocol else values.data,
+        protocol.split if protocol else values.split,
+        (protocol.train_split if protocol else values.train_split) or "",
+        protocol.folds if protocol else values.folds,
+        values.thresholds or "",
+        values.batch_size,
+    )
+    if values.save_thresholds:
+        _save_thresholds(task, Path(values.save_thresholds).expanduser())
+    else:
+        measure(task, output, against=values.against or "", protocol=protocol, sanity=values.sanity)
     return 0
 
 
-def measure(
-    checkpoint: str | Path,
-    data_dir: str | Path,
-    dataset: str,
-    split: str,
-    output: str | Path,
-    *,
-    train_split: str | None = None,
-    batch_size: int = 4,
-) -> None:
-    """Evaluates a checkpoint folder on a prepared split, writes the results and shows them."""
-    output = Path(output).expanduser()
-    require_folder(output, purpose="the results")
-    import jcs_jax
-    from jcs_jax.data.sources import open_source
-    from jcs_jax.evaluation.evaluate import evaluate
-    from jcs_jax.evaluation.results import show_evaluation, write_evaluation
+def _protocol(values: flags.FlagValues) -> Protocol | None:
+    if not values.protocol:
+        return None
+    from jcs_jax.evaluation.protocols import get_protocol
 
-    source = open_source(data_dir, dataset, split)
-    train_source = open_source(data_dir, dataset, train_split) if train_split else None
-    model, variables, preset = jcs_jax.load_model(checkpoint)
-    evaluation = evaluate(model, variables, preset, source, batch_size=batch_size, train_source=train_source)
-    written = write_evaluation(
-        evaluation, output, checkpoint=str(checkpoint), dataset=dataset, split=split, train_split=train_split
+    told = [f"--{name}" for name in ("data", "split", "train_split", "folds") if getattr(values, name)]
+    if told:
+        raise InputError(f"--protocol: says which data and splits; leave out {', '.join(told)}")
+    return get_protocol(values.protocol)
+
+
+def measure(
+    task: Task, output: str | Path, *, against: str = "", protocol: Protocol | None = None, sanity: bool = False
+) -> None:
+    """Evaluates, writes the results and shows them."""
+    from jcs_jax.evaluation.results import show_evaluation
+    from jcs_jax.evaluation.run import evaluate_task
+
+    evaluation, written = evaluate_task(
+        task,
+        Path(output),
+        against=against,
+        published=protocol.published if protocol else (),
+        protocol=protocol.name if protocol else "",
+        sanity=sanity,
     )
     show_evaluation(evaluation, written)
+    if protocol:
+        _show_protocol(protocol, evaluation)
+
+
+def _show_protocol(protocol: Protocol, evaluation: Evaluation) -> None:
+    """Prints our numbers beside those that were published, and what a score on these data can't tell."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    if protocol.published:
+        table = Table(title=protocol.title)
+        for column in ("number", "ours", "published", "by", "note"):
+            table.add_column(column)
+        for one in protocol.published:
+            ours = next((g[one.name] for g in evaluation.summary.values() if one.name in g), None)
+            told = "-" if ours is None else f"{ours.value:.3f} ({ours.low:.3f} to {ours.high:.3f})"
+            table.add_row(one.name.replace("_", " "), told, f"{one.value:.3f}", one.who, one.note)
+        console.print(table)
+    for caution in protocol.cautions:
+        console.print(f"Caution: {caution}")
+
+
+def _save_thresholds(task: Task, file: Path) -> None:
+    from rich.console import Console
+
+    from jcs_jax.evaluation.run import save_thresholds
+
+    points = save_thresholds(task, file)
+    told = {"class": points.class_threshold, "mask": points.mask_threshold}
+    words = ", ".join(f"{name} threshold {value:.4f}" for name, value in told.items() if value is not None)
+    Console(soft_wrap=True, highlight=False, markup=False).print(
+        f"{words}, chosen on {points.chosen_on}. Written: {file}"
+    )

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import numpy as np
-from jaxtyping import Bool, Float, PyTree
+from jaxtyping import Float, PyTree
 
-from jcs_jax import metrics
 from jcs_jax.data.examples import Source
 from jcs_jax.data.splits import find_overlap
 from jcs_jax.errors import InputError
-from jcs_jax.evaluation.baselines import brightness_in_lungs, choose_brightness_threshold
-from jcs_jax.evaluation.lungs import lung_mask
-from jcs_jax.evaluation.predictions import Prediction, predictions
+from jcs_jax.evaluation.baselines import choose_brightness_threshold
+from jcs_jax.evaluation.columns import Columns
+from jcs_jax.evaluation.measuring import measure
+from jcs_jax.evaluation.patients import judge_patients, summarise_patients
+from jcs_jax.evaluation.predictions import predictions
 from jcs_jax.evaluation.results import Case, Evaluation
-from jcs_jax.explain import UNINFECTED
-from jcs_jax.metrics import BinaryCounts, Mean, Measurement, ScoreRanks, ThresholdCurve
+from jcs_jax.evaluation.showcase import Showcase
+from jcs_jax.evaluation.summary import summarise
+from jcs_jax.metrics import LEVELS, Measurement, dice_curve, min_max_scale
 from jcs_jax.models.presets import Preset
 
-_OVERLAPS = {
-    "dice": metrics.dice,
-    "iou": metrics.iou,
-    "pixel_sensitivity": metrics.sensitivity,
-    "pixel_specificity": metrics.specificity,
-    "false_positive_area": metrics.false_positive_area,
-}
-_EXPLANATIONS = {
-    "pointing_game": metrics.pointing_game,
-    "energy_inside": metrics.energy_inside,
-    "energy_chance": lambda _, masks: metrics.energy_chance(masks),
-    "map_auc": metrics.map_auc,
-}
-_ALL_LUNG, _BRIGHTNESS = "all_lung_", "brightness_in_lungs_"
+
+class Fold(NamedTuple):
+    """A model and the slices that it is measured on.
+
+    Attributes:
+      model: the network.
+      variables: its parameters and statistics.
+      preset: its preprocessing and operating points (a probability that reaches a threshold is positive).
+      source: the slices to evaluate; none is dropped.
+      train_source: what the model was trained on, to look for leaks and to choose the brightness baseline's threshold;
+        slices that are evaluated as well (by name) are left out there. None: that baseline is left out.
+    """
+
+    model: nn.Module
+    variables: Mapping[str, PyTree]
+    preset: Preset
+    source: Source
+    train_source: Source | None = None
 
 
 def evaluate(
@@ -54,13 +62,12 @@ def evaluate(
     is left out.
 
     Args:
-      model: the network.
-      variables: its parameters and statistics.
-      preset: its preprocessing and operating points (a probability that reaches a threshold is positive).
-      source: the slices to evaluate; none is dropped.
+      model: as `Fold`, which has the other arguments too.
+      variables: as `Fold`.
+      preset: as `Fold`.
+      source: as `Fold`.
       batch_size: slices per call of the network.
-      train_source: slices to choose the brightness baseline's threshold on. Those that are evaluated as
-        well (by name) are left out. None: that baseline is left out.
+      train_source: as `Fold`.
 
     Returns:
       The summary and one row per slice.
@@ -69,26 +76,88 @@ def evaluate(
       InputError: no mask and no label that this model can be measured against, a mask of another size than
         its slice, or a prediction that isn't finite.
     """
-    _require_truth(source)
-    threshold, notes = _brightness_threshold(source, preset, train_source)
-    cases, curve = [], ThresholdCurve.empty()
-    for prediction in predictions(model, variables, preset, source, batch_size=batch_size):
-        example = prediction.example
-        values = _measure(prediction, preset, threshold.value)
-        if prediction.lesions is not None and example.mask is not None:
-            curve = curve.merge(ThresholdCurve.from_maps(prediction.lesions[np.newaxis], example.mask[np.newaxis]))
-        cases.append(Case(example.name, example.patient, example.label, values))
-    summary = _summarise_lesions(cases, curve, threshold) | _summarise_labels(cases, preset.class_threshold)
-    summary |= _summarise_explanations(cases)
-    if not summary:
+    return evaluate_folds([Fold(model, variables, preset, source, train_source)], batch_size=batch_size)
+
+
+def evaluate_folds(folds: Sequence[Fold], *, batch_size: int = 4) -> Evaluation:
+    """As `evaluate`, over the slices of several folds together, each measured with a model that never saw it.
+
+    Raises:
+      InputError: as `evaluate`; models of several presets or thresholds, or a slice in two folds.
+    """
+    _require_one_preset(folds)
+    cases: list[Case] = []
+    curves: list[Float[np.ndarray, " 256"]] = []
+    showcase, notes, thresholds = Showcase(), [], []
+    for fold in folds:
+        _require_truth(fold.source)
+        threshold, told = _brightness_threshold(fold)
+        thresholds.append(threshold)
+        notes += [note for note in told if note not in notes]
+        seen = predictions(fold.model, fold.variables, fold.preset, fold.source, batch_size=batch_size)
+        for prediction, record in zip(seen, fold.source.records(), strict=True):
+            values, example = measure(prediction, fold.preset, threshold.value), prediction.example
+            cases.append(Case(example.name, example.patient, example.label, values, record.origin))
+            curve = np.full(LEVELS, math.nan, np.float32)
+            if prediction.lesions is not None and example.mask is not None:
+                curve = dice_curve(min_max_scale(prediction.lesions[np.newaxis]), example.mask[np.newaxis])[0]
+                showcase.see(prediction, values["dice"], fold.preset.mask_threshold)
+            curves.append(curve.astype(np.float32))
+    _require_distinct(cases)
+    columns = Columns(cases, np.stack(curves) if curves else np.empty((0, LEVELS), np.float32))
+    return _assemble(columns, folds, _mean_threshold(thresholds), showcase, notes)
+
+
+def _assemble(
+    columns: Columns, folds: Sequence[Fold], baseline_threshold: Measurement, showcase: Showcase, notes: list[str]
+) -> Evaluation:
+    preset = folds[0].preset
+    summary = summarise(columns, preset.class_threshold, baseline_threshold)
+    if not any(not group.startswith("baseline_") for group in summary):
         raise InputError(f"{preset.name}: gives nothing that the data's masks or labels could be compared with")
-    leakage = None if train_source is None else find_overlap(train_source.records(), source.records()).counts()
+    patients = judge_patients(columns.cases, preset.patient)
+    if group := summarise_patients(patients, preset.patient.threshold):
+        summary["patients"] = group
+    origins = sorted({case.origin for case in columns.cases} - {""})
+    subgroups = {}
+    if len(origins) > 1:
+        rows = {origin: np.array([case.origin == origin for case in columns.cases]) for origin in origins}
+        subgroups = {
+            origin: summarise(columns.subset(of), preset.class_threshold, baseline_threshold)
+            for origin, of in rows.items()
+        }
+    leakage = _leakage(folds)
     if leakage and any(leakage.values()):
         shared = ", ".join(f"{count} {kind}" for kind, count in leakage.items() if count)
         notes.insert(0, f"LEAKAGE: the training split shares {shared} with this one: these are training scores")
-    notes += [str(source.info[key]) for key in ("warning", "research_use_only") if source.info.get(key)]
-    thresholds = {"class": preset.class_threshold, "mask": preset.mask_threshold}
-    return Evaluation(preset.name, thresholds, _count(cases), summary, cases, notes, leakage)
+    notes += _absent_classes(columns, summary) + _told_by_the_data(folds)
+    thresholds = {"class": preset.class_threshold, "mask": preset.mask_threshold, "patient": preset.patient.threshold}
+    defined = columns.curves[~np.isnan(columns.curves[:, 0])]
+    return Evaluation(
+        preset.name,
+        thresholds,
+        _count(columns),
+        summary,
+        columns.cases,
+        notes,
+        leakage,
+        patients,
+        subgroups,
+        showcase.pictures(),
+        defined.mean(axis=0, dtype=np.float64) if len(defined) else None,
+    )
+
+
+def _require_one_preset(folds: Sequence[Fold]) -> None:
+    """Refuses models that differ in more than their weights."""
+    first = folds[0].preset
+    for fold in folds[1:]:
+        told = [(p.name, p.class_threshold, p.mask_threshold, p.patient) for p in (first, fold.preset)]
+        if told[0] != told[1]:
+            raise InputError(
+                f"the folds' models differ in preset or thresholds ({first.name} and {fold.preset.name}); evaluate "
+                "them one by one, or give all the same thresholds"
+            )
 
 
 def _require_truth(source: Source) -> None:
@@ -96,15 +165,22 @@ def _require_truth(source: Source) -> None:
         raise InputError("the data has neither masks nor labels to measure against; choose a split that has them")
 
 
-def _brightness_threshold(source: Source, preset: Preset, train_source: Source | None) -> tuple[Measurement, list[str]]:
+def _require_distinct(cases: Sequence[Case]) -> None:
+    twice = [name for name, count in collections.Counter(case.name for case in cases).items() if count > 1 and name]
+    if twice:
+        raise InputError(f"{twice[0]}: is in two of the evaluated splits; name splits that share no slice")
+
+
+def _brightness_threshold(fold: Fold) -> tuple[Measurement, list[str]]:
     """The brightness baseline's threshold, nan if there is nothing to choose it on, and what to say of it."""
+    source, train_source = fold.source, fold.train_source
     if train_source is None:
         note = "the brightness baseline was left out: no training split was given to choose its threshold on"
         return Measurement(math.nan, 0), [note]
     if source[0].image is None or train_source[0].image is None:
         return Measurement(math.nan, 0), ["the baselines were left out: stored features have no brightness"]
     evaluated = {record.name for record in source.records()}
-    threshold, shared = choose_brightness_threshold(train_source, preset.preprocessing, exclude=evaluated)
+    threshold, shared = choose_brightness_threshold(train_source, fold.preset.preprocessing, exclude=evaluated)
     notes = []
     if shared:
         notes.append(f"{shared} slices of the training split are evaluated as well: not used for the baseline")
@@ -113,125 +189,50 @@ def _brightness_threshold(source: Source, preset: Preset, train_source: Source |
     return threshold, notes
 
 
-def _measure(prediction: Prediction, preset: Preset, brightness_threshold: float) -> dict[str, float]:
-    """All per-slice numbers; nan where one isn't defined."""
-    intensity, lesions, mask = prediction.intensity, prediction.lesions, prediction.example.mask
-    values: dict[str, float] = {}
-    if prediction.infection is not None:
-        values["infection_probability"] = prediction.infection
-        if intensity is not None:
-            values["mean_brightness"] = float(intensity.mean())
-    if lesions is not None:
-        values["predicted_area"] = float(metrics.binarize(lesions[np.newaxis], preset.mask_threshold).mean())
-    if mask is None:
-        return values
-    _require_size(prediction, mask)
-    values["lesion_area"] = float(mask.astype(bool).mean())
-    if lesions is not None:
-        values |= _overlaps("", metrics.binarize(lesions[np.newaxis], preset.mask_threshold)[0], mask)
-        values["iou_adaptive"] = float(metrics.iou_adaptive(lesions[np.newaxis], mask[np.newaxis])[0])
-        values["mae"] = float(metrics.mae(lesions[np.newaxis], mask[np.newaxis])[0])
-        if intensity is not None:
-            values |= _measure_baselines(intensity, mask, brightness_threshold)
-    if prediction.activation is not None and prediction.example.label != UNINFECTED:
-        values |= {
-            name: float(measure(prediction.activation[np.newaxis], mask[np.newaxis])[0])
-            for name, measure in _EXPLANATIONS.items()
-        }
-    return values
+def _mean_threshold(thresholds: Sequence[Measurement]) -> Measurement:
+    """That of the one fold, or the mean over folds."""
+    if len(thresholds) == 1:
+        return thresholds[0]
+    values = np.array([threshold.value for threshold in thresholds])
+    return Measurement(float(values.mean()), len(values))
 
 
-def _require_size(prediction: Prediction, mask: Bool[np.ndarray, "h w"]) -> None:
-    for plane in (prediction.lesions, prediction.activation):
-        if plane is not None and plane.shape != mask.shape:
-            raise InputError(
-                f"{prediction.example.name}: the mask is {mask.shape} and the slice {plane.shape} pixels; "
-                "prepare the data with masks of the slices' size"
-            )
+def _leakage(folds: Sequence[Fold]) -> dict[str, int] | None:
+    """What models were trained on and are measured on, over all folds; None if no training split is known."""
+    total: collections.Counter[str] = collections.Counter()
+    known = [fold for fold in folds if fold.train_source is not None]
+    for fold in known:
+        if fold.train_source is not None:
+            total.update(find_overlap(fold.train_source.records(), fold.source.records()).counts())
+    return dict(total) if known else None
 
 
-def _measure_baselines(
-    intensity: Float[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"], brightness_threshold: float
-) -> dict[str, float]:
-    lungs = lung_mask(intensity)
-    values = _overlaps(_ALL_LUNG, lungs, mask)
-    if not math.isnan(brightness_threshold):
-        values |= _overlaps(_BRIGHTNESS, brightness_in_lungs(intensity, lungs) >= brightness_threshold, mask)
-    return values
+def _absent_classes(columns: Columns, summary: Mapping[str, object]) -> list[str]:
+    """What isn't defined because nobody, or everybody, is infected."""
+    if "classification" not in summary:
+        return []
+    absent = [name for name, label in (("infected", 1), ("uninfected", 0)) if not (columns.labels == label).any()]
+    return [f"no slice is labelled {name}: AUC and what counts {name} slices are not defined" for name in absent]
 
 
-def _overlaps(prefix: str, predicted: Bool[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]) -> dict[str, float]:
+def _told_by_the_data(folds: Sequence[Fold]) -> list[str]:
+    told = [
+        str(fold.source.info[key])
+        for fold in folds
+        for key in ("warning", "research_use_only")
+        if fold.source.info.get(key)
+    ]
+    return list(dict.fromkeys(told))
+
+
+def _count(columns: Columns) -> dict[str, int]:
+    areas = columns.values("lesion_area")
     return {
-        f"{prefix}{name}": float(measure(predicted[np.newaxis], mask[np.newaxis])[0])
-        for name, measure in _OVERLAPS.items()
-    }
-
-
-def _summarise_lesions(
-    cases: Sequence[Case], curve: ThresholdCurve, threshold: Measurement
-) -> dict[str, dict[str, Measurement]]:
-    """The means over the slices with a mask, the model's and the baselines'; empty without any."""
-    if not _column(cases, "dice").size:
-        return {}
-    segmentation = {name: _mean(cases, name) for name in (*_OVERLAPS, "iou_adaptive", "mae")}
-    segmentation["mean_threshold_dice"] = curve.mean_dice()
-    segmentation["best_threshold_dice"] = curve.best_dice()
-    segmentation["best_threshold"] = curve.best_threshold()
-    summary = {"segmentation": segmentation}
-    if _column(cases, _ALL_LUNG + "dice").size:
-        summary["baseline_all_lung"] = {name: _mean(cases, _ALL_LUNG + name) for name in _OVERLAPS}
-    if not math.isnan(threshold.value):
-        summary["baseline_brightness_in_lungs"] = {
-            **{name: _mean(cases, _BRIGHTNESS + name) for name in _OVERLAPS},
-            "chosen_threshold": threshold,
-        }
-    return summary
-
-
-def _summarise_labels(cases: Sequence[Case], class_threshold: float) -> dict[str, dict[str, Measurement]]:
-    """Slice-level classification, and mean brightness as a classifier; empty without a label or a class head."""
-    labels = np.array([case.label for case in cases])
-    probabilities = _column(cases, "infection_probability")
-    if not probabilities.size or not (labels >= 0).any():
-        return {}
-    counts = BinaryCounts.from_decisions(probabilities >= class_threshold, labels)
-    summary = {
-        "classification": {
-            "auc": ScoreRanks.from_scores(probabilities, labels).auc(),
-            "sensitivity": counts.sensitivity(),
-            "specificity": counts.specificity(),
-            "accuracy": counts.accuracy(),
-        }
-    }
-    if (brightness := _column(cases, "mean_brightness")).size:
-        summary["baseline_mean_brightness"] = {"auc": ScoreRanks.from_scores(brightness, labels).auc()}
-    return summary
-
-
-def _summarise_explanations(cases: Sequence[Case]) -> dict[str, dict[str, Measurement]]:
-    """The means over the slices that aren't labelled uninfected and have a mask; empty without any."""
-    if not _column(cases, "pointing_game").size:
-        return {}
-    return {"explanation": {name: _mean(cases, name) for name in _EXPLANATIONS}}
-
-
-def _column(cases: Sequence[Case], name: str) -> Float[np.ndarray, " n"]:
-    return np.array([case.values[name] for case in cases if name in case.values], np.float64)
-
-
-def _mean(cases: Sequence[Case], name: str) -> Measurement:
-    return Mean.from_values(_column(cases, name)).compute()
-
-
-def _count(cases: Sequence[Case]) -> dict[str, int]:
-    labels = np.array([case.label for case in cases])
-    areas = _column(cases, "lesion_area")
-    return {
-        "slices": len(cases),
-        "with_mask": areas.size,
+        "slices": len(columns.cases),
+        "with_mask": int((~np.isnan(areas)).sum()),
         "empty_mask": int((areas == 0).sum()),
-        "infected": int((labels == 1).sum()),
-        "uninfected": int((labels == 0).sum()),
-        "unlabelled": int((labels < 0).sum()),
-        "patients": len({case.patient for case in cases} - {""}),
+        "infected": int((columns.labels == 1).sum()),
+        "uninfected": int((columns.labels == 0).sum()),
+        "unlabelled": int((columns.labels < 0).sum()),
+        "patients": len({case.patient for case in columns.cases} - {""}),
     }

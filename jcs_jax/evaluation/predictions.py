@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
@@ -29,6 +30,7 @@ class Prediction(NamedTuple):
         stage features are stored.
       lesions: (H, W) float32 in [0, 1], probability of opacity at the slice's own size; None without segmentation.
       infection: probability of infection in [0, 1]; None without a class head.
+      log_odds: of infection against no infection; None without a class head.
       activation: (H, W) float32, signed, at the slice's own size: the share of every position in the log-odds of
         infection against no infection; zero where the network didn't look; None without class features.
     """
@@ -37,6 +39,7 @@ class Prediction(NamedTuple):
     intensity: Float[np.ndarray, "h w"] | None
     lesions: Float[np.ndarray, "h w"] | None
     infection: float | None
+    log_odds: float | None
     activation: Float[np.ndarray, "h w"] | None
 
 
@@ -46,11 +49,13 @@ class _Outputs(NamedTuple):
     Attributes:
       lesions: (N, h, w), probability of opacity of each pixel.
       infection: (N,), probability of infection of each slice.
+      log_odds: (N,), of each slice.
       activation: (N, h', w'), coarse.
     """
 
     lesions: Float[Array, "n h w"] | None
     infection: Float[Array, " n"] | None
+    log_odds: Float[Array, " n"] | None
     activation: Float[Array, "n h2 w2"] | None
 
 
@@ -88,8 +93,8 @@ def _prediction(example: Example, outputs: _Outputs, preset: Preset) -> Predicti
         for plane in (outputs.lesions, outputs.activation)
     )
     intensity = None if example.image is None else example_intensity(example, preset.preprocessing)
-    infection = None if outputs.infection is None else float(outputs.infection)
-    return Prediction(example, intensity, lesions, infection, activation)
+    infection, log_odds = (None if value is None else float(value) for value in (outputs.infection, outputs.log_odds))
+    return Prediction(example, intensity, lesions, infection, log_odds, activation)
 
 
 def _own_shape(example: Example, preset: Preset) -> tuple[int, int]:
@@ -109,4 +114,8 @@ def _run_network(model: nn.Module, variables: Mapping[str, PyTree], arguments: M
             explain.INFECTED,
             against=explain.UNINFECTED,
         )
-    return _Outputs(lesion_probability(output), infection_probability(output), activation)
+    log_odds = None
+    if output.class_logits is not None:
+        logits = output.class_logits.astype(jnp.float32)
+        log_odds = logits[:, explain.INFECTED] - logits[:, explain.UNINFECTED]
+    return _Outputs(lesion_probability(output), infection_probability(output), log_odds, activation)

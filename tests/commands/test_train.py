@@ -61,7 +61,7 @@ def calls(monkeypatch):
     noted.finished = True
     monkeypatch.setattr(data, "open_source", open_source)
     monkeypatch.setattr(loop, "train", train)
-    monkeypatch.setattr(evaluate, "measure", lambda **options: noted.measure.append(options))
+    monkeypatch.setattr(evaluate, "measure", lambda *told: noted.measure.append(told))
     return noted
 
 
@@ -155,10 +155,10 @@ def test_overrides_reach_the_run(calls, config, tmp_path):
 def test_the_result_is_measured_on_the_evaluation_split(calls, config, tmp_path):
     workdir = tmp_path / "run"
     assert _train(f"--config={config}", f"--workdir={workdir}", "--config.data.eval_split=test") == 0
-    (options,) = calls.measure
-    assert options["checkpoint"] == workdir / "model"
-    assert options["output"] == workdir / "evaluation"
-    assert (options["split"], options["train_split"]) == ("test", "train")
+    ((task, output),) = calls.measure
+    assert task.checkpoint == str(workdir / "model")
+    assert output == workdir / "evaluation"
+    assert (task.split, task.train_split) == ("test", "train")
 
 
 def test_an_unknown_evaluation_split_is_refused_before_the_training(calls, config, tmp_path, capsys):

@@ -154,7 +154,12 @@ class TestWhatTheModelLacks:
 
     def test_a_classifier_has_no_segmentation(self):
         evaluation = _evaluate(MIXED, model=Stub(segments=False))
-        assert set(evaluation.summary) == {"classification", "baseline_mean_brightness"}
+        assert set(evaluation.summary) == {
+            "classification",
+            "patients",
+            "baseline_mean_brightness",
+            "baseline_image_area",
+        }
         assert all("dice" not in case.values for case in evaluation.cases)
 
 
@@ -224,15 +229,15 @@ class TestFiles:
         assert (document["checkpoint"], document["preset"]) == ("runs/a", "stub")
         assert (document["dataset"], document["split"], document["train_split"]) == ("demo/clean", "fold0", None)
         assert document["counts"]["slices"] == 5
-        assert document["thresholds"] == {"class": 0.5, "mask": 0.5}
+        assert document["thresholds"] == {"class": 0.5, "mask": 0.5, "patient": 0.5}
         for numbers in document["summary"].values():
             for entry in numbers.values():
-                assert set(entry) == {"value", "n", "n_absent"}
+                assert set(entry) == {"value", "interval", "n", "n_absent"}
 
     def test_a_number_that_is_not_defined_is_null(self, tmp_path):
         text = self._write(tmp_path, MIXED[2:3]).read_text()
         document = json.loads(text, parse_constant=pytest.fail)
-        assert document["summary"]["segmentation"]["dice"] == {"value": None, "n": 0, "n_absent": 1}
+        assert document["summary"]["segmentation"]["dice"] == {"value": None, "interval": None, "n": 0, "n_absent": 1}
         assert document["summary"]["classification"]["auc"]["value"] is None
 
     def test_cases_csv_has_a_line_a_slice(self, tmp_path):
@@ -262,8 +267,13 @@ class TestFiles:
         (tmp_path / "notes.txt").write_text("mine")
         (tmp_path / "metrics.json").write_text("old")
         self._write(tmp_path)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "metrics.json", "notes.txt"]
-        assert json.loads((tmp_path / "metrics.json").read_text())["schema_version"] == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "cases.csv",
+            "metrics.json",
+            "notes.txt",
+            "patients.csv",
+        ]
+        assert json.loads((tmp_path / "metrics.json").read_text())["schema_version"] == 2
 
     def test_the_table_shows_every_number(self):
         evaluation = _evaluate(MIXED)
