@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jcs_jax.evaluation.protocol import CitedNumber, Protocol
+from jcs_jax.evaluation.page.facts import PublishedNumber
+from jcs_jax.evaluation.protocol import Protocol
 
 _COVID_CT = "Multi-task and self-supervised learning, Yang et al., preprint 2020"
 _COVID_CT_NOTE = (
@@ -34,9 +35,11 @@ UCSD_OFFICIAL = Protocol(
     folds=0,
     headline=("classification", "auc"),
     published=(
-        CitedNumber(_COVID_CT, "auc", 0.98, None, _COVID_CT_NOTE, "classification", source="arXiv:2003.13865v3"),
-        CitedNumber(_COVID_CT, "accuracy", 0.89, None, _COVID_CT_NOTE, "classification", source="arXiv:2003.13865v3"),
-        CitedNumber(
+        PublishedNumber(_COVID_CT, "auc", 0.98, None, _COVID_CT_NOTE, "classification", "arXiv:2003.13865v3"),
+        PublishedNumber(
+            _COVID_CT, "accuracy", 0.89, None, _COVID_CT_NOTE, "classification", source="arXiv:2003.13865v3"
+        ),
+        PublishedNumber(
             "Self-Trans, He et al., preprint 2020",
             "auc",
             0.94,
@@ -101,9 +104,9 @@ COVID_CS_PAPER = Protocol(
     folds=0,
     headline=("segmentation", "dice"),
     published=(
-        CitedNumber(_JCS, "sensitivity", 0.950, None, _PATIENT_NOTE, "patients", source=_JCS_PAPER),
-        CitedNumber(_JCS, "specificity", 0.930, None, _PATIENT_NOTE, "patients", source=_JCS_PAPER),
-        CitedNumber(
+        PublishedNumber(_JCS, "sensitivity", 0.950, None, _PATIENT_NOTE, "patients", source=_JCS_PAPER),
+        PublishedNumber(_JCS, "specificity", 0.930, None, _PATIENT_NOTE, "patients", source=_JCS_PAPER),
+        PublishedNumber(
             f"{_JCS}, joint network",
             "dice",
             0.785,
@@ -112,7 +115,7 @@ COVID_CS_PAPER = Protocol(
             "segmentation",
             source=_JCS_PAPER,
         ),
-        CitedNumber(
+        PublishedNumber(
             f"{_JCS}, segmentation alone", "dice", 0.775, None, _DICE_NOTE, "segmentation", source=_JCS_RELEASE
         ),
     ),

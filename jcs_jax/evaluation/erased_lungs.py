@@ -33,7 +33,26 @@ from jcs_jax.preprocessing import Preprocessing
 DILATION = 0.02  # of the slice's shorter side: the lungs' edge goes with the lungs
 
 
-class ErasedLungs:
+class _ChangedSlices:
+    """Slices of a source with other pictures; subclasses say which."""
+
+    def __init__(self, source: Source, preprocessing: Preprocessing):
+        _refuse_features(source)
+        self._source, self._preprocessing = source, preprocessing
+        self.info: Mapping[str, str | int] = source.info
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Example:
+        raise NotImplementedError
+
+    def records(self) -> Iterator[SliceRecord]:
+        """What is known of every slice, in order; every slice is decoded."""
+        return _changed_records(self, self._source)
+
+
+class ErasedLungs(_ChangedSlices):
     """A source whose slices have a plain box in place of the lungs.
 
     The box is the smallest around both lungs, a little dilated, and made even about the middle column of the picture.
@@ -53,14 +72,6 @@ class ErasedLungs:
       InputError: the source has stored features instead of pictures.
     """
 
-    def __init__(self, source: Source, preprocessing: Preprocessing):
-        _refuse_features(source)
-        self._source, self._preprocessing = source, preprocessing
-        self.info: Mapping[str, str | int] = source.info
-
-    def __len__(self) -> int:
-        return len(self._source)
-
     def __getitem__(self, index: int) -> Example:
         example = self._source[index]
         intensity, lungs = _with_lungs(example, self._preprocessing)
@@ -68,12 +79,8 @@ class ErasedLungs:
         changed = _filled(example, intensity, erased, lungs, self._preprocessing)
         return dataclasses.replace(changed, mask=None)
 
-    def records(self) -> Iterator[SliceRecord]:
-        """What is known of every slice, in order; every slice is decoded."""
-        return _changed_records(self, self._source)
 
-
-class LungsOnly:
+class LungsOnly(_ChangedSlices):
     """A source whose slices have nothing but the lungs.
 
     What lies outside the lungs, a little dilated, gets one intensity as in `ErasedLungs`. The lungs' outline stays, and
@@ -91,22 +98,10 @@ class LungsOnly:
       InputError: the source has stored features instead of pictures.
     """
 
-    def __init__(self, source: Source, preprocessing: Preprocessing):
-        _refuse_features(source)
-        self._source, self._preprocessing = source, preprocessing
-        self.info: Mapping[str, str | int] = source.info
-
-    def __len__(self) -> int:
-        return len(self._source)
-
     def __getitem__(self, index: int) -> Example:
         example = self._source[index]
         intensity, lungs = _with_lungs(example, self._preprocessing)
         return _filled(example, intensity, ~lungs, lungs, self._preprocessing)
-
-    def records(self) -> Iterator[SliceRecord]:
-        """What is known of every slice, in order; every slice is decoded."""
-        return _changed_records(self, self._source)
 
 
 def box_around(region: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

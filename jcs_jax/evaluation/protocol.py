@@ -10,17 +10,6 @@ NOT_VERIFIED = "not verified here"
 
 
 @dataclasses.dataclass(frozen=True)
-class CitedNumber(PublishedNumber):
-    """A published number with its source.
-
-    Attributes:
-      source: DOI, arXiv identifier or address where it stands. What nobody looked at there has a note that says so.
-    """
-
-    source: str = dataclasses.field(kw_only=True)
-
-
-@dataclasses.dataclass(frozen=True)
 class Round:
     """One training and one evaluation.
 
@@ -69,7 +58,7 @@ class Protocol:
     threshold_split: str
     folds: int
     headline: tuple[str, str]
-    published: tuple[CitedNumber, ...]
+    published: tuple[PublishedNumber, ...]
     cautions: tuple[str, ...]
 
     def rounds(self) -> tuple[Round, ...]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from jcs_jax.errors import InputError
 from jcs_jax.evaluation.classification_protocols import COVID_CS_PAPER, MOSMED_CT0_CT12, UCSD_OFFICIAL
-from jcs_jax.evaluation.protocol import CitedNumber, Protocol, Round
+from jcs_jax.evaluation.protocol import Protocol
 from jcs_jax.evaluation.segmentation_protocols import COVID_SEMISEG_50_48, COVID_SEMISEG_FOLDS, CT100_FOLDS
-
-__all__ = ["CitedNumber", "Protocol", "Round", "get_protocol", "protocol_names"]
 
 _PROTOCOLS = {
     protocol.name: protocol

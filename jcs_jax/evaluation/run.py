@@ -120,7 +120,12 @@ def evaluate_task(
     }
     facts = PageFacts(**told, train_split=task.train_split, thresholds_chosen_on=chosen_on)
     page = evaluation_page(
-        evaluation, facts, comparison=comparison, published=published, threshold_dice=evaluation.threshold_dice
+        evaluation,
+        facts,
+        comparison=comparison,
+        published=published,
+        threshold_dice=evaluation.threshold_dice,
+        sanity=checked,
     )
     write_atomically(output / PAGE, page)
     written = write_evaluation(

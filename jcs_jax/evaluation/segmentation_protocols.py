@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jcs_jax.evaluation.protocol import NOT_VERIFIED, CitedNumber, Protocol
+from jcs_jax.evaluation.page.facts import PublishedNumber
+from jcs_jax.evaluation.protocol import NOT_VERIFIED, Protocol
 
 _INF_NET = "https://doi.org/10.1109/TMI.2020.2996645"
 _FAN = "Fan et al., IEEE TMI 2020"
@@ -17,9 +18,9 @@ _REPORTED = {
 }
 
 
-def _mean_dice(where: str) -> tuple[CitedNumber, ...]:
+def _mean_dice(where: str) -> tuple[PublishedNumber, ...]:
     return tuple(
-        CitedNumber(
+        PublishedNumber(
             f"{model}, {_FAN}",
             "mean_threshold_dice",
             mean,
@@ -33,9 +34,9 @@ def _mean_dice(where: str) -> tuple[CitedNumber, ...]:
     )
 
 
-def _best_dice() -> tuple[CitedNumber, ...]:
+def _best_dice() -> tuple[PublishedNumber, ...]:
     return tuple(
-        CitedNumber(
+        PublishedNumber(
             f"{model}, {_FAN}",
             "best_threshold_dice",
             best,

@@ -23,7 +23,9 @@ from jcs_jax.evaluation.page.figures import pictures_part
 from jcs_jax.evaluation.page.page import evaluation_page
 from jcs_jax.evaluation.page.tables import baseline_homes
 from jcs_jax.evaluation.page.wording import interval_text, measured_text, p_text, value_text
+from jcs_jax.evaluation.randomisation import RandomisationStep
 from jcs_jax.evaluation.results import POLICY, CasePicture
+from jcs_jax.evaluation.sanity import Sanity
 from jcs_jax.metrics import Measurement
 
 HOSTILE = "</style><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'$x${y}\udcff"
@@ -324,3 +326,17 @@ def test_intervals_are_as_exact_as_their_value():
 
 def test_small_p_values_are_not_written_as_zero():
     assert [p_text(value) for value in (0.0004, 0.0494, math.nan)] == ["< 0.001", "0.049", "–"]
+
+
+def test_checks_for_shortcuts_are_told_with_their_faults():
+    step = RandomisationStep(
+        "class_head", Measurement(0.9, 8, low=0.8, high=0.95), Measurement(0.9, 8), Measurement(0.1, 8)
+    )
+    scores = (Measurement(0.9, 20, low=0.8, high=0.96), Measurement(0.8, 20, low=0.7, high=0.9), Measurement(0.6, 20))
+    failed = Sanity((step,), *scores, notes=("few slices",), faults=("the answer comes from <outside>",))
+    page = evaluation_page(made_evaluation(), made_facts(), sanity=failed)
+    for text in ("Checks for shortcuts", "the answer comes from &lt;outside&gt;", "class_head", "few slices"):
+        assert text in page
+    passed = evaluation_page(made_evaluation(), made_facts(), sanity=Sanity((), *scores))
+    assert "No check failed." in passed
+    assert "Checks for shortcuts" not in evaluation_page(made_evaluation(), made_facts())

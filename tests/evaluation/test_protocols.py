@@ -12,7 +12,8 @@ from made_evaluation import made_summary
 from jcs_jax.commands import prepare
 from jcs_jax.errors import InputError
 from jcs_jax.evaluation.page.facts import PublishedNumber
-from jcs_jax.evaluation.protocols import Round, get_protocol, protocol_names
+from jcs_jax.evaluation.protocol import Round
+from jcs_jax.evaluation.protocols import get_protocol, protocol_names
 
 NAMES = [
     "covid_semiseg_50_48",

@@ -39,6 +39,7 @@ class PublishedNumber:
       n: cases it rests on; None if they don't say.
       note: what a reader must know, such as another test set.
       group: of the summary that ours stands in; empty: the first of the model's groups with a number of that name.
+      source: DOI, arXiv identifier or address where it stands. What nobody looked at there has a note that says so.
     """
 
     who: str
@@ -47,6 +48,7 @@ class PublishedNumber:
     n: int | None = None
     note: str = ""
     group: str = ""
+    source: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,11 +13,13 @@ import numpy as np
 from jaxtyping import Float
 
 from jcs_jax import __version__
+from jcs_jax.evaluation.page.checks import checks_part
 from jcs_jax.evaluation.page.facts import Comparison, PageFacts, PublishedNumber
 from jcs_jax.evaluation.page.figures import pictures_part, plots_part
 from jcs_jax.evaluation.page.tables import comparison_part, published_part, sources_part, summary_part
 from jcs_jax.evaluation.page.wording import number_label, value_text
 from jcs_jax.evaluation.results import POLICY, Evaluation
+from jcs_jax.evaluation.sanity import Sanity
 from jcs_jax.notice import RESEARCH_USE, TOOL
 from jcs_jax.report.html.markup import MISSING, Markup, bullets, facts, join, section, tag
 
@@ -44,6 +46,7 @@ def evaluation_page(
     comparison: Comparison | None = None,
     published: Sequence[PublishedNumber] | None = None,
     threshold_dice: Float[np.ndarray, " k"] | None = None,
+    sanity: Sanity | None = None,
 ) -> str:
     """The whole page as HTML; everything that comes from data is escaped, and equal input gives equal text.
 
@@ -53,6 +56,7 @@ def evaluation_page(
       comparison: another model on the same cases.
       published: what others have published.
       threshold_dice: (K,) mean Dice of the slices over K thresholds from 0 to 1.
+      sanity: what checks for shortcuts found; None where they were not made.
 
     Returns:
       Text that UTF-8 can hold; letters that it can't are question marks.
@@ -63,6 +67,7 @@ def evaluation_page(
         summary_part(evaluation.summary),
         published_part(evaluation.summary, published or ()),
         comparison_part(comparison),
+        checks_part(sanity),
         plots_part(evaluation, threshold_dice),
         sources_part(evaluation.subgroups, evaluation.summary),
         pictures_part(evaluation.pictures),

@@ -73,7 +73,7 @@ def _group_table(summary: Summary, group: str, baselines: Sequence[str]) -> Mark
     rows = []
     for name, measured in summary[group].items():
         others = [summary[baseline].get(name) for baseline in baselines]
-        rows.append(row(_number(name), [*_cells(measured), *map(_in_one_cell, others)]))
+        rows.append(row(_number(name), [*measured_cells(measured), *map(_in_one_cell, others)]))
     return table(f"{_title(group)}: means and shares with their intervals", headings, rows)
 
 
@@ -82,7 +82,8 @@ def _number(name: str) -> Markup:
     return join([number_label(name), note])
 
 
-def _cells(measured: Measurement) -> list[str]:
+def measured_cells(measured: Measurement) -> list[str]:
+    """Value, interval, n and how often it is not defined."""
     value = value_text(measured.value) if math.isfinite(measured.value) else UNDEFINED
     return [value, interval_text(measured), str(measured.n), str(measured.n_absent)]
 
@@ -124,8 +125,14 @@ def _published_cells(summary: Summary, one: PublishedNumber) -> list[str]:
     found = (summary.get(group, {}).get(one.name) for group in groups)
     ours = next((measured for measured in found if measured is not None), None)
     theirs = value_text(one.value) if math.isfinite(one.value) else UNDEFINED
-    ours_cells = [MISSING] * 3 if ours is None else _cells(ours)[:3]
-    return [theirs, MISSING if one.n is None else str(one.n), *ours_cells, one.who, one.note or MISSING]
+    ours_cells = [MISSING] * 3 if ours is None else measured_cells(ours)[:3]
+    return [
+        theirs,
+        MISSING if one.n is None else str(one.n),
+        *ours_cells,
+        one.who,
+        ". ".join(filter(None, (one.note, one.source))) or MISSING,
+    ]
 
 
 def comparison_part(comparison: Comparison | None) -> Markup | None:
