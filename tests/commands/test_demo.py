@@ -41,7 +41,8 @@ def test_it_ends_well_and_leaves_data_model_measurement_and_diagnosis(demo):
     written = {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "model", "finished.json"}
     assert {path.name for path in (output / "training").iterdir()} == written
     assert len((output / "training/metrics.jsonl").read_text().splitlines()) == 1
-    assert {path.name for path in (output / "evaluation").iterdir()} == {"metrics.json", "cases.csv"}
+    measured = {"metrics.json", "cases.csv", "patients.csv", "evaluation.html"}
+    assert {path.name for path in (output / "evaluation").iterdir()} == measured
 
 
 def test_an_infected_and_an_uninfected_patient_are_diagnosed(demo):
