@@ -61,13 +61,14 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
         require_folder(output, purpose="the results")
     from jcs_jax.evaluation.run import Task
 
+    told = protocol or values  # the same names
     task = Task(
         values.checkpoint,
         values.data_dir,
-        protocol.data if protocol else values.data,
-        protocol.split if protocol else values.split,
-        (protocol.train_split if protocol else values.train_split) or "",
-        protocol.folds if protocol else values.folds,
+        told.data,
+        told.split,
+        told.train_split or "",
+        told.folds,
         values.thresholds or "",
         values.batch_size,
     )
@@ -114,13 +115,15 @@ def _show_protocol(protocol: Protocol, evaluation: Evaluation) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from jcs_jax.evaluation.page.tables import own_number
+
     console = Console(soft_wrap=True, highlight=False, markup=False)
     if protocol.published:
         table = Table(title=protocol.title)
         for column in ("number", "ours", "published", "by", "note"):
             table.add_column(column)
         for one in protocol.published:
-            ours = next((g[one.name] for g in evaluation.summary.values() if one.name in g), None)
+            ours = own_number(evaluation.summary, one)
             told = "-" if ours is None else f"{ours.value:.3f} ({ours.low:.3f} to {ours.high:.3f})"
             table.add_row(one.name.replace("_", " "), told, f"{one.value:.3f}", one.who, one.note)
         console.print(table)

@@ -56,7 +56,6 @@ def launch(config: ml_collections.ConfigDict, folder: Path) -> None:
     from rich.console import Console
 
     from jcs_jax.commands.evaluate import measure
-    from jcs_jax.evaluation.run import Task
     from jcs_jax.training.data import open_data
     from jcs_jax.training.distributed import leave_processes
     from jcs_jax.training.loop import MODEL, train
@@ -80,6 +79,8 @@ def launch(config: ml_collections.ConfigDict, folder: Path) -> None:
     leave_processes()  # the first goes on by itself
     console.print(f"wrote {folder / MODEL}. {RESEARCH_USE}")
     if config.data.eval_split and first:
+        from jcs_jax.evaluation.run import Task  # draws plots: not before there is something to draw
+
         data_set = (config.data.data_dir, config.data.dataset, config.data.eval_split, config.data.train_split)
         measure(Task(str(folder / MODEL), *data_set, batch_size=config.batch_size), folder / "evaluation")
     workdir.write(FINISHED, {"steps": config.steps, "validation": outcome.validation})

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jcs_jax.evaluation.clusters import Clusters
-from jcs_jax.evaluation.intervals import Statistic, bootstrap_interval
+from jcs_jax.evaluation.intervals import Statistic, mean_with_interval, with_interval
 from jcs_jax.evaluation.results import Case
-from jcs_jax.metrics import Mean, Measurement, weighted_mean
+from jcs_jax.metrics import Measurement
 
 SHARE = (0.0, 1.0)  # bounds of most numbers
 DISTANCE = (0.0, math.inf)
@@ -55,11 +55,8 @@ class Columns:
 
     def mean(self, name: str, bounds: tuple[float, float] = SHARE) -> Measurement:
         """The mean of a number over the slices where it is defined, with its interval."""
-        values = self.values(name)
-        measured = Mean.from_values(values[self.measured(name)]).compute()
-        return self.with_interval(
-            measured, lambda weights: weighted_mean(values, weights), ~np.isnan(values), bounds=bounds
-        )
+        found = mean_with_interval(self.values(name), self.clusters, bounds=bounds)
+        return dataclasses.replace(found, n_absent=int(self.measured(name).sum()) - found.n)
 
     def ratio(self, part: str, whole: str) -> Measurement:
         """The sum of one number over that of another, such as lesions found over lesions; n is the whole's sum."""
@@ -74,20 +71,7 @@ class Columns:
         return self.with_interval(measured, statistic, wholes > 0)
 
     def with_interval(
-        self,
-        measured: Measurement,
-        statistic: Statistic,
-        *relevant: Bool[np.ndarray, " n"],
-        bounds: tuple[float, float] = SHARE,
+        self, measured: Measurement, statistic: Statistic, *relevant: Bool[np.ndarray, " n"]
     ) -> Measurement:
-        """The same number with its interval.
-
-        Args:
-          measured: the number of the slices as they are.
-          statistic: the same with weights (R, N).
-          *relevant: which slices it rests on; where there are several kinds, the one of fewest patients counts.
-          bounds: what the number can't leave.
-        """
-        support = min(len(np.unique(self.clusters.index[rows])) for rows in relevant)
-        ends = bootstrap_interval(statistic, self.clusters, value=measured.value, bounds=bounds, support=support)
-        return dataclasses.replace(measured, low=ends[0], high=ends[1])
+        """A share of the slices as they are with its interval; see `intervals.with_interval`."""
+        return with_interval(measured, statistic, self.clusters, *relevant, bounds=SHARE)

@@ -19,14 +19,17 @@ Statistician 2015; Wilson, JASA 1927.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import stats
 
 from jcs_jax.evaluation.clusters import Clusters, in_chunks
+from jcs_jax.metrics import Mean, Measurement, weighted_mean
 
 LEVEL = 0.95
 ROUNDING = 1e-10  # relative; values nearer than this are the same value summed in another order
@@ -85,6 +88,36 @@ def bootstrap_interval(
     levels = _bca_levels(bias, _acceleration(statistic, clusters, seed), rests_on)
     ends = np.clip(value + step * _mid_quantiles(offsets, levels), *bounds)
     return float(ends[0]), float(ends[1])
+
+
+def with_interval(
+    measured: Measurement,
+    statistic: Statistic,
+    clusters: Clusters,
+    *relevant: Bool[np.ndarray, " n"],
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Measurement:
+    """The same number with its interval.
+
+    Args:
+      measured: the number of the slices as they are.
+      statistic: the same with weights, as `bootstrap_interval`.
+      clusters: the patients of the N slices.
+      *relevant: which slices it rests on; where there are several kinds, the one of fewest patients counts.
+      bounds: what the number can't leave.
+    """
+    support = min(len(np.unique(clusters.index[rows])) for rows in relevant)
+    low, high = bootstrap_interval(statistic, clusters, value=measured.value, bounds=bounds, support=support)
+    return dataclasses.replace(measured, low=low, high=high)
+
+
+def mean_with_interval(
+    values: Float[np.ndarray, " n"], clusters: Clusters, *, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Measurement:
+    """The mean of (N,) values, nan left out and counted, with its interval; arguments as `with_interval`."""
+    measured = Mean.from_values(values).compute()
+    statistic = functools.partial(weighted_mean, values)
+    return with_interval(measured, statistic, clusters, ~np.isnan(values), bounds=bounds)
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:

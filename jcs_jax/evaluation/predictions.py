@@ -103,19 +103,28 @@ def _own_shape(example: Example, preset: Preset) -> tuple[int, int]:
     return preset.preprocessing.size if plane is None else (plane.shape[0], plane.shape[1])
 
 
+def infection_map(output: ModelOutput, variables: Mapping[str, PyTree]) -> Float[Array, "n h w"] | None:
+    """The share of every position in the log-odds of infection, on the network's coarse grid.
+
+    Args:
+      output: of the network.
+      variables: of it.
+
+    Returns:
+      (N, h, w), signed; None without class features.
+    """
+    if "class_features" not in output.intermediates:
+        return None
+    features, kernel = output.intermediates["class_features"], variables["params"]["class_head"]["kernel"]
+    return explain.class_activation_map(features, kernel, explain.INFECTED, against=explain.UNINFECTED)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _run_network(model: nn.Module, variables: Mapping[str, PyTree], arguments: Mapping[str, Any]) -> _Outputs:
     output = cast(ModelOutput, model.apply(variables, **arguments, train=False))
-    activation = None
-    if "class_features" in output.intermediates:
-        activation = explain.class_activation_map(
-            output.intermediates["class_features"],
-            variables["params"]["class_head"]["kernel"],
-            explain.INFECTED,
-            against=explain.UNINFECTED,
-        )
     log_odds = None
     if output.class_logits is not None:
         logits = output.class_logits.astype(jnp.float32)
         log_odds = logits[:, explain.INFECTED] - logits[:, explain.UNINFECTED]
+    activation = infection_map(output, variables)
     return _Outputs(lesion_probability(output), infection_probability(output), log_odds, activation)

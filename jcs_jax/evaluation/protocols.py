@@ -32,5 +32,5 @@ def get_protocol(name: str) -> Protocol:
       InputError: there is none; the message lists the names.
     """
     if name not in _PROTOCOLS:
-        raise InputError(f"no protocol is called '{name}'; choose one of {', '.join(_PROTOCOLS)}")
+        raise InputError(f"no protocol is called '{name}'; choose one of {', '.join(protocol_names())}")
     return _PROTOCOLS[name]

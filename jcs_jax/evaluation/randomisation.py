@@ -26,12 +26,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, PyTree
 from scipy import stats
 
-from jcs_jax import explain
 from jcs_jax.data.examples import Example
 from jcs_jax.data.pipeline import EvaluationBatch
 from jcs_jax.evaluation.clusters import Clusters
-from jcs_jax.evaluation.intervals import bootstrap_interval
-from jcs_jax.metrics import Mean, Measurement, weighted_mean
+from jcs_jax.evaluation.intervals import mean_with_interval
+from jcs_jax.evaluation.predictions import infection_map
+from jcs_jax.metrics import Measurement
 from jcs_jax.models.inputs import network_arguments
 from jcs_jax.models.output import ModelOutput, infection_probability
 
@@ -164,19 +164,10 @@ def _step(part: str, told: Float[np.ndarray, "draws 2 n"], clusters: Clusters) -
     correlation, change = told[:, 0], told[:, 1]
     return RandomisationStep(
         part,
-        _mean(np.abs(correlation).mean(axis=0), clusters, (0, 1)),
-        _mean(correlation.mean(axis=0), clusters, (-1, 1)),
-        _mean(change.mean(axis=0), clusters, (0, 1)),
+        mean_with_interval(np.abs(correlation).mean(axis=0), clusters),
+        mean_with_interval(correlation.mean(axis=0), clusters, bounds=(-1, 1)),
+        mean_with_interval(change.mean(axis=0), clusters),
     )
-
-
-def _mean(values: Float[np.ndarray, " n"], clusters: Clusters, bounds: tuple[float, float]) -> Measurement:
-    measured = Mean.from_values(values).compute()
-    support = len(np.unique(clusters.index[~np.isnan(values)]))
-    ends = bootstrap_interval(
-        lambda weights: weighted_mean(values, weights), clusters, value=measured.value, bounds=bounds, support=support
-    )
-    return Measurement(measured.value, measured.n, measured.n_absent, *ends)
 
 
 def _part_of(path: Sequence[str]) -> str | None:
@@ -199,8 +190,4 @@ def _run_network(
 ) -> tuple[Float[Array, " n"] | None, Float[Array, "n h w"] | None]:
     """What doesn't lead to the two outputs, such as a decoder, is left out by the compiler."""
     output = cast(ModelOutput, model.apply(variables, **arguments, train=False))
-    if "class_features" not in output.intermediates:
-        return infection_probability(output), None
-    features, kernel = output.intermediates["class_features"], variables["params"]["class_head"]["kernel"]
-    maps = explain.class_activation_map(features, kernel, explain.INFECTED, against=explain.UNINFECTED)
-    return infection_probability(output), maps
+    return infection_probability(output), infection_map(output, variables)

@@ -124,7 +124,6 @@ def evaluate_task(
         facts,
         comparison=comparison,
         published=published,
-        threshold_dice=evaluation.threshold_dice,
         sanity=checked,
     )
     write_atomically(output / PAGE, page)

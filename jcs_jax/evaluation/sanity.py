@@ -16,7 +16,7 @@ from jcs_jax.data.pipeline import EvaluationBatch, evaluation_batches
 from jcs_jax.errors import InputError
 from jcs_jax.evaluation.clusters import Clusters
 from jcs_jax.evaluation.erased_lungs import ErasedLungs, LungsOnly
-from jcs_jax.evaluation.intervals import bootstrap_interval
+from jcs_jax.evaluation.intervals import with_interval
 from jcs_jax.evaluation.randomisation import RandomisationStep, judge, judge_all, randomise_weights
 from jcs_jax.metrics import Measurement, ScoreRanks, SortedScores
 from jcs_jax.models.presets import Preset
@@ -146,9 +146,7 @@ def _auc(
     known = labels >= 0
     clusters = Clusters.from_patients([patient for _, patient, label in members if label >= 0])
     ranks = SortedScores.from_scores(scores[known], labels[known])
-    support = min(len(np.unique(clusters.index[labels[known] == kind])) for kind in (0, 1))
-    ends = bootstrap_interval(ranks.auc, clusters, value=measured.value, bounds=(0, 1), support=support)
-    return Measurement(measured.value, measured.n, measured.n_absent, *ends)
+    return with_interval(measured, ranks.auc, clusters, *(labels[known] == kind for kind in (0, 1)))
 
 
 def _notes_of_auc(sanity: Sanity) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -16,12 +16,21 @@ from jcs_jax.report.overlay import mask_overlay
 SHOWN = 6  # of either kind
 
 
+class _Seen(NamedTuple):
+    """A slice that may be shown: how it is ordered (lowest first), and what is drawn then."""
+
+    order: float
+    number: int
+    prediction: Prediction
+    threshold: float
+
+
 class Showcase:
-    """Keeps pictures of the worst and the best masks while slices go by, and nothing of the others."""
+    """Keeps the slices of the worst and the best masks while others go by, and draws them in the end."""
 
     def __init__(self) -> None:
-        self._worst: list[tuple[float, int, CasePicture]] = []
-        self._best: list[tuple[float, int, CasePicture]] = []
+        self._worst: list[_Seen] = []
+        self._best: list[_Seen] = []
         self._seen = 0
 
     def see(self, prediction: Prediction, dice: float, threshold: float) -> None:
@@ -29,29 +38,23 @@ class Showcase:
         if math.isnan(dice) or prediction.intensity is None:
             return
         self._seen += 1
-        self._keep(self._worst, dice, "worst", prediction, threshold)
-        self._keep(self._best, -dice, "best", prediction, threshold)
-
-    def _keep(
-        self,
-        kept: list[tuple[float, int, CasePicture]],
-        order: float,
-        kind: Literal["worst", "best"],
-        prediction: Prediction,
-        threshold: float,
-    ) -> None:
-        if len(kept) == SHOWN and order >= kept[-1][0]:
-            return
-        lesions, mask, intensity = prediction.lesions, prediction.example.mask, prediction.intensity
-        if lesions is None or mask is None or intensity is None:
-            return
-        drawn = mask_overlay(intensity, binarize(lesions[np.newaxis], threshold)[0], reference=mask.astype(bool))
-        picture = CasePicture(prediction.example.name, kind, abs(order), np.asarray(drawn.convert("RGB")))
-        bisect.insort(kept, (order, self._seen, picture), key=lambda entry: entry[:2])
-        del kept[SHOWN:]
+        for kept, order in ((self._worst, dice), (self._best, -dice)):
+            if len(kept) < SHOWN or order < kept[-1].order:
+                bisect.insort(kept, _Seen(order, self._seen, prediction, threshold), key=lambda seen: seen[:2])
+                del kept[SHOWN:]
 
     def pictures(self) -> list[CasePicture]:
         """The worst ones, worst first, then the best ones; no slice twice."""
-        worst = [picture for *_, picture in self._worst]
-        shown = {picture.name for picture in worst[: -(-self._seen // 2)]}
-        return worst[: -(-self._seen // 2)] + [p for *_, p in self._best if p.name not in shown]
+        worst = self._worst[: -(-self._seen // 2)]
+        shown = {seen.number for seen in worst}
+        best = [seen for seen in self._best if seen.number not in shown]
+        return [*(_drawn(seen, "worst") for seen in worst), *(_drawn(seen, "best") for seen in best)]
+
+
+def _drawn(seen: _Seen, kind: Literal["worst", "best"]) -> CasePicture:
+    example, lesions, intensity = seen.prediction.example, seen.prediction.lesions, seen.prediction.intensity
+    if example.mask is None or lesions is None or intensity is None:
+        raise ValueError(f"{example.name}: was kept to be drawn without a picture or a mask")
+    predicted = binarize(lesions[np.newaxis], seen.threshold)[0]
+    drawn = mask_overlay(intensity, predicted, reference=example.mask.astype(bool))
+    return CasePicture(example.name, kind, abs(seen.order), np.asarray(drawn.convert("RGB")))

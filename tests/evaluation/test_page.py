@@ -67,11 +67,10 @@ class Reader(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def text():
     return evaluation_page(
-        made_evaluation(),
+        dataclasses.replace(made_evaluation(), threshold_dice=np.linspace(0, 0.6, 256)),
         made_facts(),
         comparison=made_comparison(),
         published=made_published(),
-        threshold_dice=np.linspace(0, 0.6, 256),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from jcs_jax.evaluation.page.dice_plots import dice_size_plot, threshold_plot, threshold_title
 from jcs_jax.evaluation.page.probability_plots import (
@@ -32,15 +32,10 @@ _SIZE = "Small lesions are harder: a few pixels decide. Slices where nothing was
 _THRESHOLDS = "Each map is min-max scaled first; the best threshold is chosen on these very slices."
 
 
-def plots_part(evaluation: Evaluation, threshold_dice: Float[np.ndarray, " k"] | None = None) -> Markup | None:
-    """All plots that the evaluation allows; None if there is nothing to draw.
-
-    Args:
-      evaluation: what to draw.
-      threshold_dice: (K,) mean Dice of the slices over K thresholds from 0 to 1, if known.
-    """
+def plots_part(evaluation: Evaluation) -> Markup | None:
+    """All plots that the evaluation allows; None if there is nothing to draw."""
     figures = [*_probability_plots(scores_of(evaluation)), *_size_plot(evaluation)]
-    if threshold_dice is not None and np.isfinite(threshold_dice).all():
+    if (threshold_dice := evaluation.threshold_dice) is not None and np.isfinite(threshold_dice).all():
         measured = evaluation.summary.get("segmentation", {})
         svg = threshold_plot(threshold_dice, measured)
         figures.append(_plot(svg, threshold_title(measured), _THRESHOLDS))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import importlib.resources
 import math
 import string
 from collections.abc import Iterator, Sequence
-
-import numpy as np
-from jaxtyping import Float
 
 from jcs_jax import __version__
 from jcs_jax.evaluation.page.checks import checks_part
@@ -21,7 +16,7 @@ from jcs_jax.evaluation.page.wording import number_label, value_text
 from jcs_jax.evaluation.results import POLICY, Evaluation
 from jcs_jax.evaluation.sanity import Sanity
 from jcs_jax.notice import RESEARCH_USE, TOOL
-from jcs_jax.report.html.markup import MISSING, Markup, bullets, facts, join, section, tag
+from jcs_jax.report.html.markup import MISSING, Markup, bullets, facts, join, section, source_hash, tag
 
 _LEAKAGE = "LEAKAGE"
 _INTERVALS = (
@@ -45,7 +40,6 @@ def evaluation_page(
     *,
     comparison: Comparison | None = None,
     published: Sequence[PublishedNumber] | None = None,
-    threshold_dice: Float[np.ndarray, " k"] | None = None,
     sanity: Sanity | None = None,
 ) -> str:
     """The whole page as HTML; everything that comes from data is escaped, and equal input gives equal text.
@@ -55,7 +49,6 @@ def evaluation_page(
       facts_told: what was evaluated, in words.
       comparison: another model on the same cases.
       published: what others have published.
-      threshold_dice: (K,) mean Dice of the slices over K thresholds from 0 to 1.
       sanity: what checks for shortcuts found; None where they were not made.
 
     Returns:
@@ -68,7 +61,7 @@ def evaluation_page(
         published_part(evaluation.summary, published or ()),
         comparison_part(comparison),
         checks_part(sanity),
-        plots_part(evaluation, threshold_dice),
+        plots_part(evaluation),
         sources_part(evaluation.subgroups, evaluation.summary),
         pictures_part(evaluation.pictures),
         section("policy", "What the numbers are", tag("p", POLICY)),
@@ -79,7 +72,7 @@ def evaluation_page(
         title=join([f"{evaluation.preset} on {facts_told.dataset}, {facts_told.split} - JCS-JAX evaluation"]),
         heading=join([f"Evaluation of {evaluation.preset} on {facts_told.dataset}"]),
         style=style,
-        style_hash="sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii"),
+        style_hash=source_hash(style),
         body=join(parts, "\n"),
         footer=join([f"{RESEARCH_USE} Written by {TOOL} {__version__}."]),
     )

@@ -120,10 +120,15 @@ def published_part(summary: Summary, published: Sequence[PublishedNumber]) -> Ma
     return section("published", "Published numbers", tag("p", told), body)
 
 
-def _published_cells(summary: Summary, one: PublishedNumber) -> list[str]:
+def own_number(summary: Summary, one: PublishedNumber) -> Measurement | None:
+    """Ours that a published number is to stand beside; None where there is none."""
     groups = [one.group] if one.group else [group for group in summary if not group.startswith(BASELINE)]
     found = (summary.get(group, {}).get(one.name) for group in groups)
-    ours = next((measured for measured in found if measured is not None), None)
+    return next((measured for measured in found if measured is not None), None)
+
+
+def _published_cells(summary: Summary, one: PublishedNumber) -> list[str]:
+    ours = own_number(summary, one)
     theirs = value_text(one.value) if math.isfinite(one.value) else UNDEFINED
     ours_cells = [MISSING] * 3 if ours is None else measured_cells(ours)[:3]
     return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 from collections.abc import Iterable, Sequence
@@ -116,3 +118,8 @@ def percent(share: float | None) -> str:
     if 0.9995 <= share < 1:
         return "> 99.9%"
     return f"{share:.1%}"
+
+
+def source_hash(text: str) -> str:
+    """What a page's Content-Security-Policy names a style or script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import importlib.resources
 import string
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +12,7 @@ from jcs_jax.files import write_atomically
 from jcs_jax.report.colormap import color_table
 from jcs_jax.report.html import sections, tables
 from jcs_jax.report.html.key_slices import choose_key_slices, key_figure, key_slices_part
-from jcs_jax.report.html.markup import Markup, embedded_json, join, percent, tag
+from jcs_jax.report.html.markup import Markup, embedded_json, join, percent, source_hash, tag
 from jcs_jax.report.html.pictures import (
     KNOT_GREYS,
     KNOT_HOUNSFIELD,
@@ -68,9 +66,9 @@ def _page(report: Mapping[str, Any], *, view: dict[str, Any], body: dict[str, Ma
         body,
         title=join([report["case"]["name"], " - JCS-JAX diagnosis"]),
         style=style,
-        style_hash=_hash(style),
+        style_hash=source_hash(style),
         script=script,
-        script_hash=_hash(script),
+        script_hash=source_hash(script),
         view=embedded_json(view),
         data=data,
     )
@@ -163,10 +161,6 @@ def _picture_notes(encoder: SliceEncoder, *, hounsfield: bool) -> list[str]:
         f"Greys are compressed with loss (WebP, {lost}): on average they are off by {encoder.mean_error:.1f} HU.",
         "Masks and lesions' numbers are exact; the activation map has 256 steps from 0 to its last colour.",
     ]
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
 def _resource(name: str) -> str:
