@@ -85,6 +85,8 @@ def _protocol(values: flags.FlagValues) -> Protocol | None:
     from jcs_jax.evaluation.protocols import get_protocol
 
     told = [f"--{name}" for name in ("data", "split", "train_split", "folds") if getattr(values, name)]
+    if values.save_thresholds:
+        raise InputError("--save_thresholds: chooses on a split that --data and --split name; leave out --protocol")
     if told:
         raise InputError(f"--protocol: says which data and splits; leave out {', '.join(told)}")
     return get_protocol(values.protocol)

@@ -109,6 +109,8 @@ def test_a_protocol_says_what_is_measured(flags, monkeypatch, capsys):
     assert document["published"]
     assert _run(flags | {"protocol": "covid_semiseg_50_48"}) == 2
     assert "leave out --data, --split" in capsys.readouterr().err
+    assert _run(told | {"protocol": "covid_semiseg_50_48", "save_thresholds": "t.json"}) == 2
+    assert "leave out --protocol" in capsys.readouterr().err
     assert _run(told | {"protocol": "mine"}) == 2
     assert "covid_semiseg_50_48" in capsys.readouterr().err
 
