@@ -14,6 +14,7 @@ from jcs_jax.notice import RESEARCH_USE
 
 if TYPE_CHECKING:
     from jcs_jax.batch.calibration import Calibration
+    from jcs_jax.data.sources import PreparedSource
 
 USAGE = """usage: jcs calibrate --checkpoint DIR --data_dir DIR --dataset NAME[/config] --split S --output DIR
 
@@ -32,6 +33,9 @@ _REQUIRED = {
 def define_flags(values: flags.FlagValues) -> None:
     for name, meaning in _REQUIRED.items():
         flags.DEFINE_string(name, None, meaning, flag_values=values)
+    flags.DEFINE_list(
+        "also_on", [], "More data to choose on, as NAME/CONFIG:SPLIT, joined by commas.", flag_values=values
+    )
     flags.DEFINE_float("share", 0.2, "Of the lung's height: its most suspicious part decides.", flag_values=values)
     flags.DEFINE_float("indecision", 0.05, "Distance from the threshold that can't be told.", flag_values=values)
     flags.DEFINE_integer("batch_size", 8, "Slices per call of the network.", lower_bound=1, flag_values=values)
@@ -52,7 +56,7 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     from jcs_jax.batch.calibration import calibrate
     from jcs_jax.batch.calibration_data import group_patients, require_unseen
     from jcs_jax.checkpoints import describe_model, load_model, require_free, save_model
-    from jcs_jax.data.sources import open_source
+    from jcs_jax.data.joined import JoinedSource
     from jcs_jax.diagnosis.stages import Stages
     from jcs_jax.report.summary import progress_bar
 
@@ -60,10 +64,12 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     require_folder(output, purpose="the model")
     require_free(output, overwrite=values.overwrite)
     _, provenance = describe_model(values.checkpoint)
-    source = open_source(values.data_dir, values.dataset, values.split)
-    name = f"{str(source.info['dataset']).rpartition('/')[0]}:{values.split}"
+    sources = _open(values)
+    name = ", ".join(sources)
+    source = JoinedSource(sources)
     patients = group_patients(source.records(), name)
-    notes = require_unseen(provenance, source, name, values.data_dir)
+    told = [require_unseen(provenance, part, own, values.data_dir) for own, part in sources.items()]
+    notes = tuple(dict.fromkeys(note for part in told for note in part))
     model, variables, preset = load_model(values.checkpoint)
     stages = Stages(model, variables, preset, batch_size=values.batch_size)
     if not stages.classifies:
@@ -77,6 +83,26 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     save_model(output, variables, chosen, provenance={**provenance, "calibration": found.record})
     _show(found, output)
     return 0
+
+
+def _open(values: flags.FlagValues) -> dict[str, PreparedSource]:
+    """The data to choose on, by NAME/CONFIG:SPLIT, whose names say the config also where the user didn't."""
+    from jcs_jax.data.sources import open_source
+
+    parts = [(values.dataset, values.split)]
+    for part in values.also_on:
+        dataset, _, split = part.partition(":")
+        if not split:
+            raise InputError(f"--also_on: {part} names no split; write NAME/CONFIG:SPLIT, joined by commas")
+        parts.append((dataset, split))
+    sources: dict[str, PreparedSource] = {}
+    for dataset, split in parts:
+        source = open_source(values.data_dir, dataset, split)
+        name = f"{str(source.info['dataset']).rpartition('/')[0]}:{split}"
+        if name in sources:
+            raise InputError(f"--also_on: {name} is named twice; name it once")
+        sources[name] = source
+    return sources
 
 
 def _show(found: Calibration, output: Path) -> None:

@@ -47,6 +47,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.data.dataset = "chest_phantom"  # NAME or NAME/CONFIG
     config.data.train_split = "train"  # parts join with +
     config.data.also_train_on = ""  # more training data, as NAME/CONFIG:SPLIT, joined by commas
+    config.data.empty_masks_of = ""  # those of them whose uninfected slices show no opacity, though nobody outlined
     config.data.rows = ()  # slices of every batch from train_split and each of also_train_on; empty: by their sizes
     config.data.eval_split = ""  # measured at the end, never chosen on; empty for none
     config.data.allow_leakage = False  # train although slices, patients or pictures are in two splits

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import bisect
-import dataclasses
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import ml_collections
 
-from jcs_jax.data.examples import Example, SliceRecord, Source
+from jcs_jax.data.empty_masks import EmptyMasks
+from jcs_jax.data.examples import Source
+from jcs_jax.data.joined import JoinedSource
 from jcs_jax.data.sources import open_source
 from jcs_jax.data.splits import check_disjoint
 from jcs_jax.errors import InputError
@@ -30,51 +29,6 @@ class RunData(NamedTuple):
     validation: Source | None
     leakage: Mapping[str, int] | None
     warnings: Sequence[str]
-
-
-class JoinedSource:
-    """Several data sets as one, one after the other.
-
-    Names and patients mean something within one data set only: those of another than the first are told with its
-    name before them, so that patient 1 of both is not taken for one person.
-
-    Args:
-      sources: each with what its data set calls itself, NAME/CONFIG:SPLIT.
-
-    Attributes:
-      info: of the first; `also_trained_on` names the others.
-      sizes: slices of each.
-    """
-
-    def __init__(self, sources: Mapping[str, Source]):
-        self._sources = list(sources.values())
-        self.sizes = [len(source) for source in self._sources]
-        self._ends = list(itertools.accumulate(self.sizes))
-        first, *others = sources
-        self.info: Mapping[str, str | int] = {**self._sources[0].info, "also_trained_on": ", ".join(others)}
-        names = [_builder(name) for name in sources]
-        self._prefixes = ["" if name == _builder(first) else f"{name}/" for name in names]
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def __getitem__(self, index: int) -> Example:
-        position = index + len(self) if index < 0 else index
-        if not 0 <= position < len(self):
-            raise IndexError(f"index {index} is outside the {len(self)} slices")
-        number = bisect.bisect_right(self._ends, position)
-        return self._sources[number][position - (self._ends[number - 1] if number else 0)]
-
-    def records(self) -> Iterator[SliceRecord]:
-        """What is known of every slice, in order."""
-        for prefix, source in zip(self._prefixes, self._sources, strict=True):
-            for record in source.records():
-                patient = record.patient and prefix + record.patient
-                yield dataclasses.replace(record, name=prefix + record.name, patient=patient)
-
-
-def _builder(name: str) -> str:
-    return name.partition(":")[0].partition("/")[0]
 
 
 def open_data(config: ml_collections.ConfigDict) -> RunData:
@@ -111,7 +65,7 @@ def open_data(config: ml_collections.ConfigDict) -> RunData:
 def _training_sources(options: ml_collections.ConfigDict) -> dict[str, Source]:
     """What is trained on, by NAME/CONFIG:SPLIT."""
     named = {f"{options.dataset}:{options.train_split}": (options.dataset, options.train_split)}
-    for part in filter(None, (text.strip() for text in options.also_train_on.split(","))):
+    for part in _parts(options.also_train_on):
         dataset, colon, split = part.partition(":")
         if not colon or not split or part in named:
             problem = "is named twice" if part in named else "names no split"
@@ -123,4 +77,13 @@ def _training_sources(options: ml_collections.ConfigDict) -> dict[str, Source]:
             f"config.data.also_train_on: of {', '.join(sources)} some hold pictures and some stored features; name "
             "data sets of one kind"
         )
+    for part in _parts(options.empty_masks_of):
+        if part not in sources or sources[part][0].image is None:
+            problem = "is not trained on" if part not in sources else "holds stored features, which have no masks"
+            raise InputError(f"config.data.empty_masks_of: {part} {problem}; name some of {', '.join(sources)}")
+        sources[part] = EmptyMasks(sources[part])
     return sources
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -149,6 +149,35 @@ def test_the_provenance_is_kept_and_tells_what_was_done(flags, data_dir):
     assert str(data_dir) not in text and "unread" not in text and "u3" not in text
 
 
+def test_more_data_are_chosen_on_together(flags, save):
+    """The parts of a split together give what the whole split gives."""
+    together = {"split": f"validation[:{4 * SLICES}]", "also_on": f"{DATA}:validation[{4 * SLICES}:]"}
+    assert _run(flags) == 0
+    whole, record = describe_model(flags["output"])[0], describe_model(flags["output"])[1]["calibration"]
+    assert _run(flags | together, "--overwrite") == 0
+    joined, provenance = describe_model(flags["output"])
+    assert (joined.patient.threshold, joined.familiar) == (whole.patient.threshold, whole.familiar)
+    assert provenance["calibration"]["data"] == f"{DATA}:{together['split']}, {together['also_on']}"
+    assert provenance["calibration"]["notes"] == record["notes"]
+    assert joined.patient.chosen_on.endswith("8 patients (4 infected); fewer than 20, so uncertain")
+
+
+def test_more_data_that_the_model_was_trained_on_are_refused(flags, capsys):
+    _refusal(flags | {"also_on": f"{DATA}:train"}, capsys, f"{DATA}:train: the model was trained on {DATA}:train")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (DATA, f"--also_on: {DATA} names no split"),
+        ("ct_manifest:validation", f"--also_on: {DATA}:validation is named twice"),
+        (f"{DATA}:fold7", "no such split"),
+    ],
+)
+def test_more_data_that_make_no_sense_are_refused(flags, capsys, more, said):
+    _refusal(flags | {"also_on": more}, capsys, said)
+
+
 def test_a_diagnosis_uses_the_rule(flags, data_dir):
     assert _run(flags | {"indecision": 0.01}) == 0
     preset, _ = describe_model(flags["output"])

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from jcs_jax.data.examples import ArraySource, Example
-from jcs_jax.data.pipeline import source_fingerprint
 from jcs_jax.errors import InputError
 from jcs_jax.training import data
 from jcs_jax.training.config import default_config
-from jcs_jax.training.data import JoinedSource, open_data
+from jcs_jax.training.data import open_data
 
 RNG = np.random.default_rng(0)
 
@@ -29,6 +28,7 @@ PREPARED = {
     "other/clean:train": _source("v", "x", warning="from papers"),
     "other/clean:train[:1]": _source("v"),
     "copies:train": ArraySource([Example(TEST[0].image, name="t as a copy")]),
+    "clear:train": ArraySource([Example(RNG.random((4, 4), np.float32), name="healthy", label=0)]),
     "stored:train": ArraySource([Example(None, name="s", vgg_features=np.zeros((4, 4, 2), np.uint8))]),
 }
 
@@ -97,44 +97,24 @@ def test_more_data_that_cannot_be_joined_are_refused(also, said):
         open_data(_config(also))
 
 
-class TestJoinedSource:
-    SIZES = (3, 0, 2, 1)
+def test_uninfected_slices_of_a_named_data_set_have_an_empty_mask():
+    train = open_data(_config("clear:train,own:more", empty_masks_of=" clear:train")).train
+    masks = {train[index].name: train[index].mask for index in range(len(train))}
+    assert masks["healthy"] is not None
+    assert not masks["healthy"].any()
+    assert all(mask is None for name, mask in masks.items() if name != "healthy")
 
-    @pytest.fixture
-    def joined(self) -> JoinedSource:
-        names = iter("abcdef")
-        sources = {f"own/{number}:x": _source(*(next(names) for _ in range(n))) for number, n in enumerate(self.SIZES)}
-        return JoinedSource(sources)
 
-    def test_every_slice_has_one_index(self, joined):
-        assert len(joined) == 6
-        assert "".join(joined[index].name for index in range(6)) == "abcdef"
-        assert "".join(joined[index].name for index in range(-6, 0)) == "abcdef"
-
-    def test_it_knows_how_many_slices_each_data_set_has(self, joined):
-        assert tuple(joined.sizes) == self.SIZES
-
-    @pytest.mark.parametrize("index", [6, -7])
-    def test_an_index_outside_is_refused(self, joined, index):
-        with pytest.raises(IndexError, match=f"index {index} is outside the 6 slices"):
-            joined[index]
-
-    def test_records_come_in_the_order_of_the_slices(self, joined):
-        assert [record.name for record in joined.records()] == [joined[index].name for index in range(6)]
-
-    def test_the_fingerprint_tells_the_order(self):
-        one, two = PREPARED["own:train"], PREPARED["own:more"]
-        prints = [source_fingerprint(JoinedSource({"own": a, "more": b})) for a, b in ((one, two), (two, one))]
-        assert prints[0] != prints[1]
-
-    def test_names_and_patients_of_another_data_set_are_told_with_its_name(self):
-        joined = JoinedSource({"own/a:train": _source("1"), "own/b:x": _source("2"), "other/c:y": _source("1", "")})
-        assert [(record.name, record.patient) for record in joined.records()] == [
-            ("1", "1"),
-            ("2", "2"),
-            ("other/1", "other/1"),
-            ("other/", ""),  # an unknown patient stays unknown
-        ]
+@pytest.mark.parametrize(
+    ("empty", "options", "said"),
+    [
+        ("clear:train", {}, "empty_masks_of: clear:train is not trained on; name some of own:train"),
+        ("stored:train", {"dataset": "stored"}, "empty_masks_of: stored:train holds stored features"),
+    ],
+)
+def test_empty_masks_of_what_has_none_are_refused(empty, options, said):
+    with pytest.raises(InputError, match=said):
+        open_data(_config(empty_masks_of=empty, **options))
 
 
 def test_a_name_in_another_data_set_is_not_a_leak():

@@ -8,11 +8,11 @@ import pytest
 import tiny
 
 from jcs_jax.data.examples import ArraySource, Example
+from jcs_jax.data.joined import JoinedSource
 from jcs_jax.errors import InputError
 from jcs_jax.models.presets import build
 from jcs_jax.training import setup
 from jcs_jax.training.config import default_config, use_recipe
-from jcs_jax.training.data import JoinedSource
 from jcs_jax.training.self_training import SelfTraining
 
 SIDE = 32
