@@ -54,13 +54,15 @@ def per_image_bce_dice(
     *,
     valid: Float[Array, " n"] | None = None,
     pixel_weights: Float[Array, "n h w"] | None = None,
+    lesion_weight: float = 1.0,
     epsilon: float = DICE_EPSILON,
 ) -> Float[Array, "n ..."]:
     """BCE + 1 - Dice of each image by itself, so that a value doesn't depend on the batch around it.
 
-    With pixel weights w, and sums over the pixels of one image::
+    With pixel weights w, lesion weight a, and sums over the pixels of one image::
 
-        sum(w bce) / sum(w) + 1 - (2 sum(w p y) + eps) / (sum(w p) + sum(w y) + eps)
+        sum(w (-a y log p - (1 - y) log(1 - p))) / sum(w)
+        + 1 - ((1 + a) sum(w p y) + eps) / (sum(w p) + a sum(w y) + eps)
 
     Args:
       logits: (N, H, W), or (N, H, W, K) for K side outputs.
@@ -68,10 +70,14 @@ def per_image_bce_dice(
       valid: (N,) factor of each image: 1 counts, 0 is padding. A padding image gives exactly 0 and no
         gradient, whatever its logits and mask hold, NaN included. None: all count.
       pixel_weights: (N, H, W) non-negative; 0 leaves a pixel out. An image without any weight gives 0.
+      lesion_weight: positive; what missing an opacified pixel costs against marking a clear one. 1 is BCE and Dice.
       epsilon: keeps Dice defined where both the prediction and the mask are empty.
 
     Returns:
       (N,) or (N, K), at least float32. Reduce with `mean_over_valid`.
+
+    Source: for other lesion weights Dice becomes the index of Salehi et al., Tversky loss function for image
+    segmentation, MLMI 2017, with beta = a / (1 + a).
     """
     several = logits.ndim == masks.ndim + 1
     maps = logits if several else logits[..., jnp.newaxis]
@@ -83,8 +89,9 @@ def per_image_bce_dice(
     weights = jnp.where(counts, weights, 0).astype(maps.dtype)
     weights = jnp.broadcast_to(weights[..., jnp.newaxis], maps.shape)
     total = jnp.sum(weights, axis=(1, 2))
-    bce = jnp.sum(weights * optax.losses.sigmoid_binary_cross_entropy(maps, labels), axis=(1, 2))
-    dice = _soft_dice(jax.nn.sigmoid(maps), labels, weights, axis=(1, 2), epsilon=epsilon)
+    bce = lesion_weight * labels * jax.nn.softplus(-maps) + (1 - labels) * jax.nn.softplus(maps)
+    bce = jnp.sum(weights * bce, axis=(1, 2))
+    dice = _soft_dice(jax.nn.sigmoid(maps), labels, weights, axis=(1, 2), lesion_weight=lesion_weight, epsilon=epsilon)
     values = jnp.where(total > 0, bce / jnp.where(total > 0, total, 1.0) + 1.0 - dice, 0.0)
     values = values * _expand(factor, values).astype(values.dtype)
     return values if several else values[..., 0]
@@ -97,6 +104,7 @@ def per_image_deep_supervision(
     map_weights: Float[Array, " k"] | None = None,
     valid: Float[Array, " n"] | None = None,
     pixel_weights: Float[Array, "n h w"] | None = None,
+    lesion_weight: float = 1.0,
     epsilon: float = DICE_EPSILON,
 ) -> Float[Array, " n"]:
     """The per-image form summed over the side outputs.
@@ -107,12 +115,15 @@ def per_image_deep_supervision(
       map_weights: (K,) factor of each side output; None: 1 each, as the release.
       valid: as `per_image_bce_dice`.
       pixel_weights: as `per_image_bce_dice`.
+      lesion_weight: as `per_image_bce_dice`.
       epsilon: as `per_image_bce_dice`.
 
     Returns:
       (N,), at least float32. Reduce with `mean_over_valid`.
     """
-    values = per_image_bce_dice(side_logits, masks, valid=valid, pixel_weights=pixel_weights, epsilon=epsilon)
+    values = per_image_bce_dice(
+        side_logits, masks, valid=valid, pixel_weights=pixel_weights, lesion_weight=lesion_weight, epsilon=epsilon
+    )
     if map_weights is None:
         return jnp.sum(values, axis=-1)
     return values @ jnp.asarray(map_weights, values.dtype)
@@ -214,12 +225,13 @@ def _soft_dice(
     weights: Float[Array, "n h w k"] | float = 1.0,
     *,
     axis: tuple[int, ...],
+    lesion_weight: float = 1.0,
     epsilon: float,
 ) -> Float[Array, " ..."]:
-    """(2 sum(w p y) + eps) / (sum(w p) + sum(w y) + eps) over `axis`, with plain sums (not squares)."""
+    """((1 + a) sum(w p y) + eps) / (sum(w p) + a sum(w y) + eps) over `axis`, with plain sums (not squares)."""
     overlap = jnp.sum(weights * probabilities * labels, axis=axis)
-    areas = jnp.sum(weights * probabilities, axis=axis) + jnp.sum(weights * labels, axis=axis)
-    return (2.0 * overlap + epsilon) / (areas + epsilon)
+    areas = jnp.sum(weights * probabilities, axis=axis) + lesion_weight * jnp.sum(weights * labels, axis=axis)
+    return ((1.0 + lesion_weight) * overlap + epsilon) / (areas + epsilon)
 
 
 def _aligned(

@@ -199,6 +199,17 @@ class TestPerImageForm:
         repeated = _by_definition(np.array([1.0, 1.0, -1.0]), np.array([1.0, 1.0, 0.0]))
         np.testing.assert_allclose(weighted, [repeated], rtol=1e-13)
 
+    @pytest.mark.parametrize("weight", [0.5, 1.0, 4.0])
+    def test_missed_pixels_cost_more_than_false_ones_by_the_lesion_weight(self, weight, float64):
+        # Pixels (probability 0.8, y 1), (0.3, y 1), (0.4, y 0).
+        probability, truth = np.array([0.8, 0.3, 0.4]), np.array([1.0, 1.0, 0.0])
+        logits = jnp.asarray(np.log(probability / (1 - probability)))[np.newaxis, np.newaxis]
+        value = losses.per_image_bce_dice(logits, jnp.asarray(truth)[np.newaxis, np.newaxis], lesion_weight=weight)
+        bce = -(weight * np.log(0.8) + weight * np.log(0.3) + np.log(0.6)) / 3
+        hit, false, missed = 0.8 + 0.3, 0.4, 0.2 + 0.7
+        tversky = hit / (hit + false / (1 + weight) + missed * weight / (1 + weight))
+        np.testing.assert_allclose(value, [bce + 1 - tversky], rtol=1e-5)
+
     def test_an_image_without_any_weight_is_zero(self):
         values = losses.per_image_bce_dice(jnp.ones((2, 3, 3)), jnp.ones((2, 3, 3)), pixel_weights=jnp.zeros((2, 3, 3)))
         np.testing.assert_array_equal(values, 0.0)

@@ -75,6 +75,7 @@ def _validation_options() -> ml_collections.ConfigDict:
 def _loss_options() -> ml_collections.ConfigDict:
     loss = ml_collections.ConfigDict()
     loss.segmentation = "per_image"  # or reference: Dice over the whole batch, for data with masks only
+    loss.lesion_weight = 1.0  # what a missed opacified pixel costs against a clear one that is marked; per_image only
     loss.segmentation_weight = 1.0
     loss.classification_weight = 1.0
     loss.class_weights = (1.0, 1.0)  # of uninfected and infected slices

@@ -28,6 +28,8 @@ class Objective:
     Attributes:
       segmentation: `per_image`, each image's BCE and Dice by itself, images without a mask left out; or
         `reference`, Dice over the whole batch as released.
+      lesion_weight: what missing an opacified pixel costs against marking a clear one, `per_image` only; see
+        `per_image_bce_dice`.
       segmentation_weight: factor of the segmentation loss, which sums five side maps.
       classification_weight: factor of the cross-entropy, over images whose label is known.
       class_weights: factors of the cross-entropy of uninfected and infected images.
@@ -39,6 +41,7 @@ class Objective:
     """
 
     segmentation: str = "per_image"
+    lesion_weight: float = 1.0
     segmentation_weight: float = 1.0
     classification_weight: float = 1.0
     class_weights: tuple[float, float] = (1.0, 1.0)
@@ -52,6 +55,10 @@ class Objective:
         """Refuses a segmentation loss that isn't there."""
         if self.segmentation not in ("per_image", "reference"):
             raise ValueError(f"the segmentation loss is per_image or reference, not {self.segmentation!r}")
+        if not 0 < self.lesion_weight < float("inf"):
+            raise ValueError(f"lesion_weight is {self.lesion_weight}; it must be above 0")
+        if self.segmentation == "reference" and self.lesion_weight != 1:
+            raise ValueError("lesion_weight changes single slices' loss only; set config.loss.segmentation=per_image")
 
     def counts(self, batch: Mapping[str, Array]) -> Metrics:
         """How many images of a batch each loss can be measured on."""
@@ -124,7 +131,9 @@ class Objective:
             return deep_supervision_loss(side_logits, batch["mask"]).sum()
         valid = batch["valid"] * batch["mask_valid"]
         certainty = batch.get("mask_certainty")
-        values = per_image_deep_supervision(side_logits, batch["mask"], valid=valid, pixel_weights=certainty)
+        values = per_image_deep_supervision(
+            side_logits, batch["mask"], valid=valid, pixel_weights=certainty, lesion_weight=self.lesion_weight
+        )
         return values.sum() / jnp.maximum(count, 1.0)
 
     def _classification(self, logits: Array, batch: Mapping[str, Array], count: Array) -> Float[Array, ""]:

@@ -104,6 +104,25 @@ def test_an_unknown_segmentation_loss_is_refused_at_once():
         Objective(segmentation="dice")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"lesion_weight": 0.0}, "must be above 0"),
+        ({"lesion_weight": float("nan")}, "must be above 0"),
+        ({"lesion_weight": 2.0, "segmentation": "reference"}, "set config.loss.segmentation=per_image"),
+    ],
+)
+def test_a_lesion_weight_that_means_nothing_is_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        Objective(**options)
+
+
+def test_the_lesion_weight_reaches_the_loss():
+    logits = jnp.zeros((2, SIDE, SIDE, 5))
+    values = [Objective(lesion_weight=weight)(ModelOutput(None, logits, {}), _batch())[0] for weight in (1.0, 3.0)]
+    assert values[1] > values[0]
+
+
 def test_class_weights_by_hand():
     output = ModelOutput(jnp.zeros((2, 2)), None, {})
     loss, _ = Objective(class_weights=(0.5, 3.0))(output, _batch())
