@@ -89,25 +89,47 @@ def test_an_unknown_recipe_is_refused_with_those_there_are():
         _load(FOLDER / "joint.py", "mine")
 
 
+SEMISEG_STAGES = ("coarse", "fine", "self_training")
+
+
+@pytest.mark.parametrize("stage", SEMISEG_STAGES)
 @pytest.mark.parametrize("fold", range(5))
-def test_covid_semiseg_trains_on_four_folds_and_measures_the_fifth(fold):
-    config = _load(FOLDER / "covid_semiseg.py", str(fold))
+def test_covid_semiseg_trains_on_four_folds_and_measures_the_fifth(fold, stage):
+    config = _load(FOLDER / "covid_semiseg.py", f"{fold},{stage}")
     assert config.data.eval_split == f"fold{fold}"
     assert config.data.train_split.split("+") == [f"fold{other}" for other in range(5) if other != fold]
-    assert sum(config.data.rows) == config.batch_size
-    supervised = _load(FOLDER / "covid_semiseg.py", f"{fold},supervised")
-    assert supervised.data.train_split == config.data.train_split
-    assert (supervised.data.also_train_on, supervised.data.rows, supervised.self_training.weight) == ("", (), 0)
+    taught = stage == "self_training"
+    assert bool(config.self_training.weight) == bool(config.data.also_train_on) == taught
+    assert sum(config.data.rows) == (config.batch_size if taught else 0)
 
 
-@pytest.mark.parametrize("argument", ["7", "-1", "x", "", "1,", "1,semi", "1.0", "supervised", "1,supervised,2"])
-def test_covid_semiseg_refuses_what_is_no_fold(argument):
-    with pytest.raises(InputError, match=f"a fold from 0 to 4.*, not '{argument}'; write --config=FILE.py:0"):
+def test_covid_semiseg_on_all_folds_measures_nothing_and_begins_coarse():
+    config = _load(FOLDER / "covid_semiseg.py", "all")
+    assert config.data.train_split == "fold0+fold1+fold2+fold3+fold4"
+    assert not config.data.eval_split
+    sides = [_load(FOLDER / "covid_semiseg.py", f"all,{stage}").model.input_size for stage in SEMISEG_STAGES]
+    assert sides == [config.model.input_size, 192, 192]
+
+
+@pytest.mark.parametrize("argument", ["7", "-1", "x", "", "1,", "1,semi", "1.0", "fine", "1,fine,2"])
+def test_covid_semiseg_refuses_what_is_no_fold_or_stage(argument):
+    with pytest.raises(InputError, match=f"a fold from 0 to 4 or all.*'{argument}'; write --config=FILE.py:0,fine"):
         _load(FOLDER / "covid_semiseg.py", argument)
 
 
+def test_the_shipped_weights_learn_from_training_parts_only():
+    config = _load(FOLDER / "jcs_tiny.py", "fine")
+    splits = {part.partition(":")[2] for part in config.data.also_train_on.split(",")}
+    assert splits == {"train"}
+    assert config.data.train_split == "fold0+fold1+fold2+fold3+fold4"  # COVID-SemiSeg's training part, all of it
+    assert sum(config.data.rows) == config.batch_size
+    assert config.data.empty_masks_of in config.data.also_train_on
+    with pytest.raises(InputError, match="the argument is coarse or fine, not 'huge'"):
+        _load(FOLDER / "jcs_tiny.py", "huge")
+
+
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections' way to load a config
-@pytest.mark.parametrize("file", ["covid_semiseg.py:2", "segmentation.py"])
+@pytest.mark.parametrize("file", ["covid_semiseg.py:2,self_training", "segmentation.py"])
 def test_rows_and_self_training_are_set_on_the_command_line_and_written_as_they_are(file):
     flags = ["--config.data.rows=(6,2)", "--config.self_training.weight=0.5", "--config.self_training.cut_mix=0.25"]
     config = load_config(f"{FOLDER}/{file}", [*flags, "--config.self_training.warmup_steps=9"])
