@@ -2,8 +2,8 @@
 
 python experiments/jcs_tiny.py --source_dir COPIES --workdir runs/jcs_tiny
 
-COPIES holds the folders covid_semiseg, mosmed_slices and ucsd_covid_ct. The packed model is WORKDIR/jcs_tiny, its
-scores are in WORKDIR/evaluation. The same command goes on where it was stopped.
+COPIES holds the folders covid19_ct100, covid_semiseg, mosmed_slices and ucsd_covid_ct. The packed model is
+WORKDIR/jcs_tiny, its scores are in WORKDIR/evaluation. The same command goes on where it was stopped.
 """
 
 import sys
@@ -16,6 +16,7 @@ from jcs_jax import cli
 CONFIGS = Path(__file__).parent / "configs"
 STAGES = {"outlines": "covid_semiseg.py:all", "coarse": "jcs_tiny.py:coarse", "fine": "jcs_tiny.py:fine"}
 PREPARED = {
+    "covid19_ct100/clean": "covid19_ct100",
     "covid_semiseg/default": "covid_semiseg",
     "mosmed_slices/ct0_ct2": "mosmed_slices",
     "ucsd_covid_ct/default": "ucsd_covid_ct",
