@@ -15,6 +15,7 @@ from jcs_jax.notice import RESEARCH_USE
 _SUFFIX = ".nii.gz"
 _RAS_FROM_LPS = np.array([[-1.0], [-1.0], [1.0], [1.0]])
 _SCANNER, _UNKNOWN = 1, 0
+_STORED = (np.uint8, np.uint16, np.int16, np.bool_)
 _SQUARE = 1e-4  # cosine between axes up to which a quaternion tells how they lie
 
 
@@ -23,7 +24,7 @@ def write_nifti(path: Path, values: Shaped[np.ndarray, "a b c"], affine_lps: Flo
 
     Args:
       path: the file, `.nii.gz`.
-      values: (a, b, c) uint8, uint16 or bool (written as 0 and 1), in the source's own order of axes.
+      values: (a, b, c) uint8, uint16, int16 or bool (written as 0 and 1), in the source's own order of axes.
       affine_lps: from the array's indices to LPS millimetres. It is written in RAS, as float32. A stack that leans (a
         tilted gantry) has an sform only: a quaternion can't tell of it.
 
@@ -35,8 +36,10 @@ def write_nifti(path: Path, values: Shaped[np.ndarray, "a b c"], affine_lps: Flo
     """
     if not path.name.endswith(_SUFFIX):
         raise ValueError(f"{path}: must end with {_SUFFIX}")
-    if values.ndim != 3 or values.dtype not in (np.uint8, np.uint16, np.bool_):
-        raise ValueError(f"values are {values.dtype} with {values.ndim} axes; give uint8, uint16 or bool with three")
+    if values.ndim != 3 or values.dtype not in _STORED:
+        raise ValueError(
+            f"values are {values.dtype} with {values.ndim} axes; give uint8, uint16, int16 or bool with three"
+        )
     stored = values.astype(np.uint8) if values.dtype == np.bool_ else values
     affine = _RAS_FROM_LPS * affine_lps
     image = nibabel.nifti1.Nifti1Image(stored, affine)

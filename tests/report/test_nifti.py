@@ -44,6 +44,13 @@ def test_a_mask_is_written_as_0_and_1(tmp_path):
     np.testing.assert_array_equal(np.asarray(image.dataobj), mask.astype(np.uint8))
 
 
+def test_hounsfield_units_keep_their_sign(tmp_path):
+    hounsfield = LABELS.astype(np.int16) - 1024
+    image = nibabel.load(write_nifti(tmp_path / "study.nii.gz", hounsfield, AFFINE))
+    assert image.get_data_dtype() == np.int16
+    np.testing.assert_array_equal(np.asarray(image.dataobj), hounsfield)
+
+
 @pytest.mark.parametrize("degrees", [15.0, -25.0])
 def test_a_stack_that_leans_is_told_by_the_sform_alone(degrees, tmp_path):
     image = nibabel.load(write_nifti(tmp_path / "labels.nii.gz", LABELS, _leaning(degrees)))
