@@ -50,6 +50,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.data.empty_masks_of = ""  # those of them whose uninfected slices show no opacity, though nobody outlined
     config.data.rows = ()  # slices of every batch from train_split and each of also_train_on; empty: by their sizes
     config.data.eval_split = ""  # measured at the end, never chosen on; empty for none
+    config.data.permute_labels = False  # shuffled between patients by the seed: nothing must be learned from them
     config.data.allow_leakage = False  # train although slices, patients or pictures are in two splits
     config.data.augment = "modern"  # none, reference or modern
     config.data.mixing = ml_collections.ConfigDict()

@@ -10,6 +10,7 @@ import ml_collections
 from jcs_jax.data.empty_masks import EmptyMasks
 from jcs_jax.data.examples import Source
 from jcs_jax.data.joined import JoinedSource
+from jcs_jax.data.permuted_labels import PermutedLabels
 from jcs_jax.data.sources import open_source
 from jcs_jax.data.splits import check_disjoint
 from jcs_jax.errors import InputError
@@ -42,6 +43,8 @@ def open_data(config: ml_collections.ConfigDict) -> RunData:
     """
     options = config.data
     sources = _training_sources(options)
+    if options.permute_labels:
+        sources = {name: PermutedLabels(source, config.seed) for name, source in sources.items()}
     train = JoinedSource(sources) if len(sources) > 1 else next(iter(sources.values()))
     held_out = {
         name: open_source(options.data_dir, options.dataset, split) if split else None

@@ -29,6 +29,9 @@ PREPARED = {
     "other/clean:train[:1]": _source("v"),
     "copies:train": ArraySource([Example(TEST[0].image, name="t as a copy")]),
     "clear:train": ArraySource([Example(RNG.random((4, 4), np.float32), name="healthy", label=0)]),
+    "classes:train": ArraySource(
+        [Example(RNG.random((4, 4), np.float32), name=f"{n}", patient=f"{n}", label=n % 2) for n in range(20)]
+    ),
     "stored:train": ArraySource([Example(None, name="s", vgg_features=np.zeros((4, 4, 2), np.uint8))]),
 }
 
@@ -103,6 +106,23 @@ def test_uninfected_slices_of_a_named_data_set_have_an_empty_mask():
     assert masks["healthy"] is not None
     assert not masks["healthy"].any()
     assert all(mask is None for name, mask in masks.items() if name != "healthy")
+
+
+def test_labels_are_permuted_in_each_data_set_by_the_seed_and_that_is_warned_of():
+    def labels(seed: int) -> list[int]:
+        config = _config("clear:train", dataset="classes", permute_labels=True)
+        config.seed = seed
+        opened = open_data(config)
+        assert all("labels are shuffled between patients" in warning for warning in opened.warnings)
+        assert len(opened.warnings) == 2
+        assert opened.train.sizes == [20, 1]
+        return [record.label for record in opened.train.records()]
+
+    truth = [record.label for record in PREPARED["classes:train"].records()]
+    assert labels(0) == labels(0) != labels(1)
+    assert sum(labels(0)[:20]) == sum(truth)
+    assert labels(0)[:20] != truth
+    assert labels(0)[20] == 0
 
 
 @pytest.mark.parametrize(
