@@ -71,11 +71,11 @@ def finish(workdir: Path) -> list[list[str]]:
         workdir / "calibrated",
         workdir / "jcs_tiny",
     )
-    of = ["--data_dir", str(workdir / "data"), "--overwrite"]
+    of = ["--data_dir", str(workdir / "data")]
     dataset, _, split = CALIBRATED_ON[0].partition(":")
     on = ["--dataset", dataset, "--split", split, "--also_on", ",".join(CALIBRATED_ON[1:])]
     listed = [
-        ["calibrate", "--checkpoint", str(trained), *on, "--output", str(calibrated), *of],
+        ["calibrate", "--checkpoint", str(trained), *on, "--output", str(calibrated), *of, "--overwrite"],
         ["pack", "--checkpoint", str(calibrated), "--output", str(packed), "--dtype", "float16", "--overwrite"],
     ]
     for part in MEASURED_ON:
