@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/installed
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo demo-train test test-slow lint clean
 
-demo: $(STAMP)  ## phantom -> training -> evaluation -> diagnosis, into demo_output/
+demo: $(STAMP)  ## two phantom studies -> diagnosis with the shipped weights, into demo_output/
 	$(BIN)/jcs demo --output demo_output
+
+demo-train: $(STAMP)  ## phantom -> training -> evaluation -> diagnosis, into demo_output/
+	$(BIN)/jcs demo --train --output demo_output
 
 test: $(STAMP)  ## everything but the tests marked slow
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

@@ -13,7 +13,7 @@ from jcs_jax.notice import RESEARCH_USE
 
 # Verb -> one line for `jcs --help`. Each is a module under jcs_jax.commands with USAGE, define_flags and run.
 VERBS = {
-    "demo": "train the tiny network on a synthetic phantom and diagnose it",
+    "demo": "diagnose synthetic studies; with --train, train a network for it first",
     "prepare": "build a data set from files you have",
     "audit": "find leaks between splits, and what confounds the classes",
     "doctor": "find out why a training run would fail, before it is started",

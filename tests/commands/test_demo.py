@@ -1,5 +1,8 @@
-"""`jcs demo`, end to end, with two training steps of a narrower network on the smallest phantom."""
+"""`jcs demo`, end to end: with the shipped weights, and with two training steps of a narrower network."""
 
+import contextlib
+import importlib
+import io
 import json
 
 import numpy as np
@@ -7,8 +10,10 @@ import pytest
 import tiny
 from PIL import Image
 
-from jcs_jax import cli
+from jcs_jax import cli, read_study
+from jcs_jax.commands import demo as demo_command
 from jcs_jax.notice import RESEARCH_USE
+from jcs_jax.shipped import DEFAULT_MODEL
 from jcs_jax.training import config
 from jcs_jax.training.config import demo_config
 
@@ -26,7 +31,37 @@ def demo(tmp_path_factory):
     output = tmp_path_factory.mktemp("demo") / "out put"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "demo_config", _narrow_config)
-        return cli.main(["demo", "--output", str(output), "--steps", "2", "--config", "tiny"]), output
+        return cli.main(["demo", "--train", "--output", str(output), "--steps", "2", "--config", "tiny"]), output
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """Exit code, folder and terminal output of one run with the weights that come with the package."""
+    output = tmp_path_factory.mktemp("demo") / "out"
+    with contextlib.redirect_stdout(io.StringIO()) as terminal:
+        code = cli.main(["demo", "--output", str(output)])
+    return code, output, terminal.getvalue()
+
+
+def test_two_phantom_studies_are_diagnosed_with_the_shipped_weights(shown):
+    code, output, terminal = shown
+    assert code == 0
+    assert {path.name for path in output.iterdir()} == {"studies", "diagnosis"}
+    told = {path.parent.name: json.loads(path.read_text()) for path in output.glob("diagnosis/*/diagnosis.json")}
+    answers = {case.partition("-")[0]: report["decision"]["answer"] for case, report in told.items()}
+    assert answers == {"infected": "infected", "uninfected": "not infected"}
+    assert {report["model"]["checkpoint"] for report in told.values()} == {DEFAULT_MODEL}
+    assert "They are no patients" in terminal
+    assert RESEARCH_USE in terminal
+
+
+def test_a_demo_study_has_the_phantoms_voxels_in_hu_and_mm(tmp_path):
+    volume = read_study(demo_command.write_study(tmp_path / "study.nii.gz", 11, infected=True))
+    phantom = importlib.import_module("jcs_datasets.chest_phantom.phantom").make_patient(
+        (20260, 11), infected=True, slices=24, size=256
+    )
+    np.testing.assert_array_equal(volume.hounsfield, phantom.hounsfield[::-1])  # from the feet up
+    np.testing.assert_allclose(np.abs(volume.affine[:3, :3]).max(axis=0), phantom.spacing, rtol=1e-6)
 
 
 def test_the_demo_trains_the_tiny_joint_network():
@@ -76,7 +111,13 @@ def test_the_model_says_that_it_learned_from_a_phantom(demo):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["extra"], "extra: jcs demo takes no arguments"), (["--steps=0"], "steps"), (["--config=huge"], "huge")],
+    [
+        (["extra"], "extra: jcs demo takes no arguments"),
+        (["--steps=0"], "steps"),
+        (["--config=huge"], "huge"),
+        (["--steps=7"], "--steps: is for training; add --train"),
+        (["--config=tiny"], "--config: is for training; add --train"),
+    ],
 )
 def test_bad_usage_is_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
     assert cli.main(["demo", "--output", str(tmp_path / "out"), *arguments]) == 2
