@@ -31,9 +31,13 @@ def main(arguments: list[str]) -> int:
     flags.DEFINE_string("source_dir", None, "Folder of the copies.", flag_values=values)
     flags.DEFINE_string("workdir", "runs/jcs_tiny", "Folder for data, runs, model and scores.", flag_values=values)
     flags.DEFINE_list("options", [], "Options of all stages, such as steps=10.", flag_values=values)
-    values(["jcs_tiny.py", *arguments])
-    if not values.source_dir:
-        sys.stderr.write("jcs_tiny.py: missing --source_dir; name the folder of your copies\n")
+    try:
+        values(["jcs_tiny.py", *arguments])
+        fault = "" if values.source_dir else "missing --source_dir; name the folder of your copies"
+    except flags.Error as error:
+        fault = str(error)
+    if fault:
+        sys.stderr.write(f"jcs_tiny.py: {fault}\n")
         return 2
     source_dir, workdir = Path(values.source_dir), Path(values.workdir)
     steps = [*preparation(source_dir, workdir), *training(workdir, values.options), *finish(workdir)]
@@ -66,11 +70,8 @@ def training(workdir: Path, options: list[str]) -> list[list[str]]:
 
 def finish(workdir: Path) -> list[list[str]]:
     """Commands that calibrate, pack and measure."""
-    trained, calibrated, packed = (
-        workdir / next(reversed(STAGES)) / "model",
-        workdir / "calibrated",
-        workdir / "jcs_tiny",
-    )
+    trained = workdir / next(reversed(STAGES)) / "model"
+    calibrated, packed = workdir / "calibrated", workdir / "jcs_tiny"
     of = ["--data_dir", str(workdir / "data")]
     dataset, _, split = CALIBRATED_ON[0].partition(":")
     on = ["--dataset", dataset, "--split", split, "--also_on", ",".join(CALIBRATED_ON[1:])]
