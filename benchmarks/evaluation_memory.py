@@ -7,6 +7,9 @@ Run from the project's folder, once for each number, since a process has only on
 Slices of 512 x 512 pixels with a mask and a label are made when they are asked for, four to a patient, and measured by
 `jcs_tiny` with random weights. One line of JSON goes to stdout: slices, peak_rss_mb (10^6 bytes: Python, JAX, compiler
 and all) and seconds.
+
+Measured on two cores: 2,297, 2,362 and 2,416 MB for 100, 300 and 1,000 slices, whose pictures and masks alone are 131,
+393 and 1,311 MB.
 """
 
 from __future__ import annotations
