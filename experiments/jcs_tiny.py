@@ -40,8 +40,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"jcs_tiny.py: {fault}\n")
         return 2
     source_dir, workdir = Path(values.source_dir), Path(values.workdir)
-    steps = [*preparation(source_dir, workdir), *training(workdir, values.options), *finish(workdir)]
-    return next(filter(None, map(cli.main, steps)), 0)
+    for command in [*preparation(source_dir, workdir), *training(workdir, values.options), *finish(workdir)]:
+        if code := cli.main(command):
+            return code
+    return 0
 
 
 def preparation(source_dir: Path, workdir: Path) -> list[list[str]]:

@@ -23,7 +23,8 @@ STAGES = {"coarse": (128, 1500, 2e-3), "fine": (192, 500, 1e-3), "self_training"
 def get_config(argument: str = "0") -> ml_collections.ConfigDict:
     fold, comma, stage = argument.partition(",")
     stage = stage if comma else "coarse"
-    if f"fold{fold}" not in [*FOLDS, "foldall"] or stage not in STAGES:
+    known = fold == "all" or f"fold{fold}" in FOLDS
+    if not known or stage not in STAGES:
         raise InputError(
             f"the argument is a fold from 0 to {len(FOLDS) - 1} or all, and behind a comma {', '.join(STAGES)}; not "
             f"{argument!r}; write --config=FILE.py:0,fine"

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from jcs_jax.data.examples import SliceRecord, Source
+from jcs_jax.data.part_names import part_names
 from jcs_jax.data.sources import open_source
 from jcs_jax.data.splits import find_overlap
 from jcs_jax.errors import InputError
@@ -96,7 +97,7 @@ def require_unseen(provenance: Mapping[str, Any], source: Source, name: str, dat
     options = (provenance.get("config") or {}).get("data") or {}
     dataset = options.get("dataset", "")
     trained = [f"{dataset}:{options['train_split']}"] if options.get("train_split") else []
-    trained += [part.strip() for part in options.get("also_train_on", "").split(",") if part.strip()]
+    trained += part_names(options.get("also_train_on", ""))
     notes = [] if trained else [UNKNOWN_TRAINING]
     for part in trained:
         shared = _shared(part, source, name, data_dir)

@@ -87,14 +87,10 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
 
 def _open(values: flags.FlagValues) -> dict[str, PreparedSource]:
     """The data to choose on, by NAME/CONFIG:SPLIT, whose names say the config also where the user didn't."""
+    from jcs_jax.data.part_names import dataset_and_split
     from jcs_jax.data.sources import open_source
 
-    parts = [(values.dataset, values.split)]
-    for part in values.also_on:
-        dataset, _, split = part.partition(":")
-        if not split:
-            raise InputError(f"--also_on: {part} names no split; write NAME/CONFIG:SPLIT, joined by commas")
-        parts.append((dataset, split))
+    parts = [(values.dataset, values.split), *(dataset_and_split(part, "--also_on") for part in values.also_on)]
     sources: dict[str, PreparedSource] = {}
     for dataset, split in parts:
         source = open_source(values.data_dir, dataset, split)

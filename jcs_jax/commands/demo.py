@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from absl import flags
 
 from jcs_jax.errors import InputError
@@ -55,7 +54,7 @@ def _diagnose_studies(output: Path) -> int:
     from jcs_jax import cli
     from jcs_jax.shipped import default_model
 
-    default_model()
+    default_model()  # refuses an installation without weights before anything is written
     _say("[bold]1/2[/] Two synthetic chest CT studies (ellipses, vessels, opacities). They are no patients.")
     studies = [
         write_study(output / "studies" / f"{kind}-phantom.nii.gz", seed, infected=kind == "infected")
@@ -67,6 +66,8 @@ def _diagnose_studies(output: Path) -> int:
 
 def write_study(path: Path, seed: int, *, infected: bool) -> Path:
     """Writes a phantom patient's chest in HU as NIfTI, `.nii.gz`."""
+    import numpy as np
+
     from jcs_jax.report.nifti import write_nifti
 
     make_patient = importlib.import_module("jcs_datasets.chest_phantom.phantom").make_patient

@@ -10,6 +10,7 @@ import ml_collections
 from jcs_jax.data.empty_masks import EmptyMasks
 from jcs_jax.data.examples import Source
 from jcs_jax.data.joined import JoinedSource
+from jcs_jax.data.part_names import dataset_and_split, part_names
 from jcs_jax.data.permuted_labels import PermutedLabels
 from jcs_jax.data.sources import open_source
 from jcs_jax.data.splits import check_disjoint
@@ -68,25 +69,21 @@ def open_data(config: ml_collections.ConfigDict) -> RunData:
 def _training_sources(options: ml_collections.ConfigDict) -> dict[str, Source]:
     """What is trained on, by NAME/CONFIG:SPLIT."""
     named = {f"{options.dataset}:{options.train_split}": (options.dataset, options.train_split)}
-    for part in _parts(options.also_train_on):
-        dataset, colon, split = part.partition(":")
-        if not colon or not split or part in named:
-            problem = "is named twice" if part in named else "names no split"
-            raise InputError(f"config.data.also_train_on: {part} {problem}; write NAME/CONFIG:SPLIT, joined by commas")
-        named[part] = (dataset, split)
+    for part in part_names(options.also_train_on):
+        if part in named:
+            raise InputError(
+                f"config.data.also_train_on: {part} is named twice; write NAME/CONFIG:SPLIT, joined by commas"
+            )
+        named[part] = dataset_and_split(part, "config.data.also_train_on")
     sources: dict[str, Source] = {name: open_source(options.data_dir, *which) for name, which in named.items()}
     if len({source[0].image is None for source in sources.values()}) > 1:
         raise InputError(
             f"config.data.also_train_on: of {', '.join(sources)} some hold pictures and some stored features; name "
             "data sets of one kind"
         )
-    for part in _parts(options.empty_masks_of):
+    for part in part_names(options.empty_masks_of):
         if part not in sources or sources[part][0].image is None:
             problem = "is not trained on" if part not in sources else "holds stored features, which have no masks"
             raise InputError(f"config.data.empty_masks_of: {part} {problem}; name some of {', '.join(sources)}")
         sources[part] = EmptyMasks(sources[part])
     return sources
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

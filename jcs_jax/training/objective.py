@@ -52,7 +52,7 @@ class Objective:
     map_offset: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuses a segmentation loss that isn't there."""
+        """Refuses a segmentation loss that isn't there, and a lesion weight that it can't have."""
         if self.segmentation not in ("per_image", "reference"):
             raise ValueError(f"the segmentation loss is per_image or reference, not {self.segmentation!r}")
         if not 0 < self.lesion_weight < float("inf"):
