@@ -1,4 +1,4 @@
-"""`jcs calibrate`: a patient's threshold and temperature, chosen on validation data and stored with the weights."""
+"""`jcs calibrate`: thresholds of patients and slices, and a temperature, chosen on validation data."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 USAGE = """usage: jcs calibrate --checkpoint DIR --data_dir DIR --dataset NAME[/config] --split S --output DIR
 
 Runs the class head over every slice of a split that the model was not trained on, and writes a new model folder: the
-same weights with the patient's threshold and temperature, and with what the data look like to the network, so that
-`jcs diagnose` can warn of studies that are unlike them."""
+same weights with the patient's threshold and temperature, with the slice's threshold, and with
+what the data look like to the network, so that `jcs diagnose` can warn of studies that are unlike them."""
 _REQUIRED = {
     "checkpoint": "Model folder, as `jcs train` and `jcs convert` write it.",
     "data_dir": "Folder that holds prepared data sets.",
@@ -79,7 +79,9 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
         found = calibrate(
             stages, source, patients, track=lambda rows: bars.track(rows, name, len(patients.rows)), **options
         )
-    chosen = dataclasses.replace(preset, patient=found.rule, familiar=found.familiar)
+    chosen = dataclasses.replace(
+        preset, patient=found.rule, class_threshold=found.class_threshold, familiar=found.familiar
+    )
     save_model(output, variables, chosen, provenance={**provenance, "calibration": found.record})
     _show(found, output)
     return 0
@@ -114,6 +116,7 @@ def _show(found: Calibration, output: Path) -> None:
     chosen = {
         "temperature": found.rule.temperature,
         "threshold": found.rule.threshold,
+        "threshold of a slice": found.class_threshold,
         "familiar up to a distance of": found.familiar.limit,
     }
     for label, value in chosen.items():

@@ -133,13 +133,56 @@ def test_the_rule_is_that_of_the_patients_log_odds_by_hand(flags, data_dir, caps
     assert rule.chosen_on == f"{DATA}:validation, 8 patients (4 infected); fewer than 20, so uncertain"
 
 
+def test_the_slice_threshold_is_the_best_one_of_all(flags, data_dir):
+    assert _run(flags) == 0
+    preset, provenance = describe_model(flags["output"])
+    examples = [one for one in open_source(data_dir, DATA, "validation") if one.patient not in ("", "unread")]
+    probability = np.array([stub_network.probability(one.image) for one in examples])
+    infected = np.array([one.label == 1 for one in examples])
+
+    def rates(threshold):
+        called = probability >= threshold
+        return np.mean(called[infected]), np.mean(~called[~infected])
+
+    sensitivity, specificity = rates(preset.class_threshold)
+    assert sensitivity + specificity == max(sum(rates(threshold)) for threshold in probability)
+    record = provenance["calibration"]
+    assert (record["slice_sensitivity"], record["slice_specificity"]) == (sensitivity, specificity)
+    predictor = Predictor(StubNetwork(), stub_network.VARIABLES, preset)
+    slices = [stub_network.slice_of(one.image, one.name) for one in examples]
+    called = [one.findings.positive for one in predictor.predict(slices)]
+    assert called == (probability >= preset.class_threshold).tolist()
+
+
+def test_a_slice_threshold_that_cannot_be_chosen_stays(flags, tmp_path, capsys):
+    """Infected patients have the brightest slice of all and the darkest one, which alone is labelled infected."""
+    rows = ["image,label,patient,split"]
+    for number in range(8):
+        infected = number % 2
+        for index, brightness in enumerate((0.9, 0.1) if infected else (0.5, 0.5)):
+            picture = f"{number}-{index}.png"
+            Image.fromarray(np.full((SIDE, SIDE), round(255 * brightness) + number, np.uint8)).save(tmp_path / picture)
+            rows.append(f"{picture},{infected * index},p{number},val")
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    build(DATA, tmp_path / "list.csv", tmp_path / "data")
+    assert _run(flags | {"data_dir": tmp_path / "data"}) == 0
+    preset, provenance = describe_model(flags["output"])
+    assert preset.class_threshold == stub_network.preset().class_threshold
+    assert preset.patient.chosen_on
+    assert "slice_sensitivity" not in provenance["calibration"]
+    assert "a slice still counts as infected from 0.5: no threshold" in capsys.readouterr().out
+
+
 def test_the_provenance_is_kept_and_tells_what_was_done(flags, data_dir):
     assert _run(flags | {"dataset": "ct_manifest"}) == 0
     preset, provenance = describe_model(flags["output"])
     record = provenance.pop("calibration")
     old, kept = describe_model(flags["checkpoint"])
     assert provenance == kept
-    assert {**preset.to_json(), "patient": None, "familiar": None} == {**old.to_json(), "patient": None}
+    chosen = {"patient", "class_threshold", "familiar"}
+    assert {key: value for key, value in preset.to_json().items() if key not in chosen} == {
+        key: value for key, value in old.to_json().items() if key not in chosen
+    }
     assert (record["data"], record["patients"], record["infected"]) == (f"{DATA}:validation", 8, 4)
     assert (record["slices"], record["patients_without_label"], record["slices_without_patient"]) == (24, 1, 3)
     assert (record["auc"], record["sensitivity"], record["specificity"]) == (15 / 16, 0.75, 1)
