@@ -55,13 +55,14 @@ def per_image_bce_dice(
     valid: Float[Array, " n"] | None = None,
     pixel_weights: Float[Array, "n h w"] | None = None,
     lesion_weight: float = 1.0,
+    cross_entropy_weight: float = 1.0,
     epsilon: float = DICE_EPSILON,
 ) -> Float[Array, "n ..."]:
     """BCE + 1 - Dice of each image by itself, so that a value doesn't depend on the batch around it.
 
-    With pixel weights w, lesion weight a, and sums over the pixels of one image::
+    With pixel weights w, lesion weight a, cross-entropy weight b, and sums over the pixels of one image::
 
-        sum(w (-a y log p - (1 - y) log(1 - p))) / sum(w)
+        b sum(w (-a y log p - (1 - y) log(1 - p))) / sum(w)
         + 1 - ((1 + a) sum(w p y) + eps) / (sum(w p) + a sum(w y) + eps)
 
     Args:
@@ -71,6 +72,8 @@ def per_image_bce_dice(
         gradient, whatever its logits and mask hold, NaN included. None: all count.
       pixel_weights: (N, H, W) non-negative; 0 leaves a pixel out. An image without any weight gives 0.
       lesion_weight: positive; what missing an opacified pixel costs against marking a clear one. 1 is BCE and Dice.
+      cross_entropy_weight: non-negative; factor of BCE beside Dice. With little of it the answers get surer than the
+        probabilities that BCE asks for: closer to 0 and 1, where Dice at any threshold is best.
       epsilon: keeps Dice defined where both the prediction and the mask are empty.
 
     Returns:
@@ -92,7 +95,7 @@ def per_image_bce_dice(
     bce = lesion_weight * labels * jax.nn.softplus(-maps) + (1 - labels) * jax.nn.softplus(maps)
     bce = jnp.sum(weights * bce, axis=(1, 2))
     dice = _soft_dice(jax.nn.sigmoid(maps), labels, weights, axis=(1, 2), lesion_weight=lesion_weight, epsilon=epsilon)
-    values = jnp.where(total > 0, bce / jnp.where(total > 0, total, 1.0) + 1.0 - dice, 0.0)
+    values = jnp.where(total > 0, cross_entropy_weight * bce / jnp.where(total > 0, total, 1.0) + 1.0 - dice, 0.0)
     values = values * _expand(factor, values).astype(values.dtype)
     return values if several else values[..., 0]
 
@@ -105,6 +108,7 @@ def per_image_deep_supervision(
     valid: Float[Array, " n"] | None = None,
     pixel_weights: Float[Array, "n h w"] | None = None,
     lesion_weight: float = 1.0,
+    cross_entropy_weight: float = 1.0,
     epsilon: float = DICE_EPSILON,
 ) -> Float[Array, " n"]:
     """The per-image form summed over the side outputs.
@@ -116,13 +120,20 @@ def per_image_deep_supervision(
       valid: as `per_image_bce_dice`.
       pixel_weights: as `per_image_bce_dice`.
       lesion_weight: as `per_image_bce_dice`.
+      cross_entropy_weight: as `per_image_bce_dice`.
       epsilon: as `per_image_bce_dice`.
 
     Returns:
       (N,), at least float32. Reduce with `mean_over_valid`.
     """
     values = per_image_bce_dice(
-        side_logits, masks, valid=valid, pixel_weights=pixel_weights, lesion_weight=lesion_weight, epsilon=epsilon
+        side_logits,
+        masks,
+        valid=valid,
+        pixel_weights=pixel_weights,
+        lesion_weight=lesion_weight,
+        cross_entropy_weight=cross_entropy_weight,
+        epsilon=epsilon,
     )
     if map_weights is None:
         return jnp.sum(values, axis=-1)

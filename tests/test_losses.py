@@ -210,6 +210,19 @@ class TestPerImageForm:
         tversky = hit / (hit + false / (1 + weight) + missed * weight / (1 + weight))
         np.testing.assert_allclose(value, [bce + 1 - tversky], rtol=1e-5)
 
+    @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+    def test_cross_entropy_counts_by_its_weight_beside_dice(self, weight, float64):
+        logits, truth = np.array([1.5, -0.5, -2.0]), np.array([1.0, 1.0, 0.0])
+        probability = 1 / (1 + np.exp(-logits))
+        bce = -np.mean(np.log(np.where(truth, probability, 1 - probability)))
+        dice = 2 * np.sum(probability * truth) / np.sum(probability + truth)
+        value = losses.per_image_bce_dice(
+            jnp.asarray(logits)[np.newaxis, np.newaxis],
+            jnp.asarray(truth)[np.newaxis, np.newaxis],
+            cross_entropy_weight=weight,
+        )
+        np.testing.assert_allclose(value, [weight * bce + 1 - dice], rtol=1e-5)
+
     def test_an_image_without_any_weight_is_zero(self):
         values = losses.per_image_bce_dice(jnp.ones((2, 3, 3)), jnp.ones((2, 3, 3)), pixel_weights=jnp.zeros((2, 3, 3)))
         np.testing.assert_array_equal(values, 0.0)

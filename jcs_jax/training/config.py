@@ -77,6 +77,7 @@ def _loss_options() -> ml_collections.ConfigDict:
     loss = ml_collections.ConfigDict()
     loss.segmentation = "per_image"  # or reference: Dice over the whole batch, for data with masks only
     loss.lesion_weight = 1.0  # what a missed opacified pixel costs against a clear one that is marked; per_image only
+    loss.cross_entropy_weight = 1.0  # of cross-entropy beside Dice in a slice's segmentation; per_image only
     loss.segmentation_weight = 1.0
     loss.classification_weight = 1.0
     loss.class_weights = (1.0, 1.0)  # of uninfected and infected slices
@@ -165,6 +166,7 @@ _LEAST: dict[str, float] = {
     "validation.every": 1,
     "data.threads": 1,
     "model.input_size": 0,
+    "loss.cross_entropy_weight": 0,
     "loss.segmentation_weight": 0,
     "loss.classification_weight": 0,
     "loss.map_weight": 0,

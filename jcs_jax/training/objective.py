@@ -30,6 +30,7 @@ class Objective:
         `reference`, Dice over the whole batch as released.
       lesion_weight: what missing an opacified pixel costs against marking a clear one, `per_image` only; see
         `per_image_bce_dice`.
+      cross_entropy_weight: factor of BCE beside Dice, `per_image` only; see `per_image_bce_dice`.
       segmentation_weight: factor of the segmentation loss, which sums five side maps.
       classification_weight: factor of the cross-entropy, over images whose label is known.
       class_weights: factors of the cross-entropy of uninfected and infected images.
@@ -42,6 +43,7 @@ class Objective:
 
     segmentation: str = "per_image"
     lesion_weight: float = 1.0
+    cross_entropy_weight: float = 1.0
     segmentation_weight: float = 1.0
     classification_weight: float = 1.0
     class_weights: tuple[float, float] = (1.0, 1.0)
@@ -52,13 +54,16 @@ class Objective:
     map_offset: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuses a segmentation loss that isn't there, and a lesion weight that it can't have."""
+        """Refuses a segmentation loss that isn't there, and weights that it can't have."""
         if self.segmentation not in ("per_image", "reference"):
             raise ValueError(f"the segmentation loss is per_image or reference, not {self.segmentation!r}")
         if not 0 < self.lesion_weight < float("inf"):
             raise ValueError(f"lesion_weight is {self.lesion_weight}; it must be above 0")
-        if self.segmentation == "reference" and self.lesion_weight != 1:
-            raise ValueError("lesion_weight changes single slices' loss only; set config.loss.segmentation=per_image")
+        if not 0 <= self.cross_entropy_weight < float("inf"):
+            raise ValueError(f"cross_entropy_weight is {self.cross_entropy_weight}; it must be at least 0")
+        for name in ("lesion_weight", "cross_entropy_weight"):
+            if self.segmentation == "reference" and getattr(self, name) != 1:
+                raise ValueError(f"{name} changes single slices' loss only; set config.loss.segmentation=per_image")
 
     def counts(self, batch: Mapping[str, Array]) -> Metrics:
         """How many images of a batch each loss can be measured on."""
@@ -132,7 +137,12 @@ class Objective:
         valid = batch["valid"] * batch["mask_valid"]
         certainty = batch.get("mask_certainty")
         values = per_image_deep_supervision(
-            side_logits, batch["mask"], valid=valid, pixel_weights=certainty, lesion_weight=self.lesion_weight
+            side_logits,
+            batch["mask"],
+            valid=valid,
+            pixel_weights=certainty,
+            lesion_weight=self.lesion_weight,
+            cross_entropy_weight=self.cross_entropy_weight,
         )
         return values.sum() / jnp.maximum(count, 1.0)
 

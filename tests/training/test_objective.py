@@ -109,10 +109,16 @@ def test_an_unknown_segmentation_loss_is_refused_at_once():
     [
         ({"lesion_weight": 0.0}, "must be above 0"),
         ({"lesion_weight": float("nan")}, "must be above 0"),
-        ({"lesion_weight": 2.0, "segmentation": "reference"}, "set config.loss.segmentation=per_image"),
+        ({"lesion_weight": 2.0, "segmentation": "reference"}, "lesion_weight changes .* set config.loss.segmentation"),
+        ({"cross_entropy_weight": -0.1}, "must be at least 0"),
+        ({"cross_entropy_weight": float("inf")}, "must be at least 0"),
+        (
+            {"cross_entropy_weight": 0.5, "segmentation": "reference"},
+            "cross_entropy_weight changes single slices' loss",
+        ),
     ],
 )
-def test_a_lesion_weight_that_means_nothing_is_refused(options, said):
+def test_a_weight_that_means_nothing_is_refused(options, said):
     with pytest.raises(ValueError, match=said):
         Objective(**options)
 
@@ -121,6 +127,15 @@ def test_the_lesion_weight_reaches_the_loss():
     logits = jnp.zeros((2, SIDE, SIDE, 5))
     values = [Objective(lesion_weight=weight)(ModelOutput(None, logits, {}), _batch())[0] for weight in (1.0, 3.0)]
     assert values[1] > values[0]
+
+
+def test_the_cross_entropy_weight_reaches_the_loss():
+    logits = jnp.zeros((2, SIDE, SIDE, 5))
+    values = [
+        Objective(cross_entropy_weight=weight)(ModelOutput(None, logits, {}), _batch())[0] for weight in (1.0, 0.0)
+    ]
+    masked = _batch()["mask_valid"].mean()
+    np.testing.assert_allclose(values[0] - values[1], 5 * LN2 * (masked > 0), rtol=1e-5)
 
 
 def test_class_weights_by_hand():
