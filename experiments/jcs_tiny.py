@@ -22,7 +22,11 @@ PREPARED = {
     "ucsd_covid_ct/default": "ucsd_covid_ct",
     "chest_phantom/small": "",  # made, not read
 }
-CALIBRATED_ON = ("mosmed_slices/ct0_ct2:validation", "chest_phantom/small:validation")
+CALIBRATED_ON = (
+    "mosmed_slices/ct0_ct2:validation",
+    "ucsd_covid_ct/default:train[163:191]+train[196:217]+train[405:]",  # what configs/jcs_tiny.py leaves out
+    "chest_phantom/small:validation",
+)
 MEASURED_ON = ("ucsd_covid_ct:validation", "mosmed_slices/ct0_ct2:test", "chest_phantom/small:test")
 
 

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,16 @@ def test_the_shipped_weights_are_of_this_command_small_and_tell_nothing_of_the_m
     trained = {f"{data['dataset']}:{data['train_split']}", *data["also_train_on"].split(",")}
     held_back = {*script.CALIBRATED_ON, *script.MEASURED_ON}
     assert not trained & held_back
+    (learned,) = [part for part in trained if part.startswith("ucsd")]
+    (kept,) = [part for part in script.CALIBRATED_ON if part.startswith("ucsd")]
+    assert not _rows(learned) & _rows(kept)
     assert described["provenance"]["calibration"]["data"] == ", ".join(script.CALIBRATED_ON)
     assert str(Path.home()) not in json.dumps(described)
     assert "data_dir" not in data
+
+
+def _rows(part: str) -> set[int]:
+    """What `train[2:4]+train[7:]` takes of 425 slices."""
+    pieces = re.findall(r"train\[(\d*):(\d*)\]", part)
+    assert len(pieces) == part.count("train")
+    return {row for first, end in pieces for row in range(int(first or 0), int(end or 425))}
