@@ -7,8 +7,8 @@ prepares the data, runs all stages, calibrates and packs the result. By itself a
     jcs train --config=experiments/configs/jcs_tiny.py:fine --workdir=runs/fine --config.init_from=runs/coarse
 
 Outlined slices are those of COVID-SemiSeg (turned and cropped to the lungs) and, the same upright and whole, of
-COVID-19-CT100, the phantom's and, with empty masks, MosMedData's uninfected; all have a label. A sixth of UCSD COVID-CT's
-training part is left out, other patients: thresholds are chosen on it. No step is chosen: the last is kept.
+COVID-19-CT100, the phantom's and, with empty masks, MosMedData's uninfected; all have a label. A sixth of UCSD
+COVID-CT's training part is left out, other patients: thresholds are chosen on it. No step is chosen: the last is kept.
 """
 
 import ml_collections
