@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "array_file": set(),
     "shipped": set(),
     "checkpoints": {"array_file", "models", "shipped"},
-    "packed": {"array_file", "checkpoints", "shipped"},
+    "packed": {"array_file", "checkpoints", "models", "shipped"},
     "convert": {"models"},
     "data": set(),
     "audit": {"data"},

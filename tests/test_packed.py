@@ -278,3 +278,22 @@ def test_the_other_form_refuses_values_that_are_not_finite_too(tmp_path):
 def test_the_other_form_refuses_other_elements_too(tmp_path, dtype):
     folder = _saved_with(lambda kernel: kernel.astype(dtype), tmp_path / "model")
     _refused(folder, f"variables: {KERNEL} has elements of type {np.dtype(dtype)}, expected float32 or")
+
+
+def test_folded_norms_leave_the_answer_and_no_norm(saved, tmp_path):
+    model, variables, preset = load_model(pack_model(saved, tmp_path / "folded", fold=True).folder)
+    assert preset.options["norm"] == "none"
+    assert set(variables) == {"params"}
+    network, before, _ = load_model(saved)
+    expected = tiny.quick_jit(network.apply)(before, IMAGES).class_logits
+    got = tiny.quick_jit(model.apply)(variables, IMAGES).class_logits
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_group_norm_cannot_be_folded(tmp_path):
+    preset = tiny.preset("classifier")
+    variables = tiny.random_variables(build(preset), IMAGES)
+    saved = save_model(tmp_path / "model", variables, preset, provenance=PROVENANCE)
+    with pytest.raises(InputError, match=r"model: its norm is group; only frozen, .*: leave --fold_norms out"):
+        pack_model(saved, tmp_path / "folded", fold=True)
+    assert not (tmp_path / "folded").exists()

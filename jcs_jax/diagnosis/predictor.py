@@ -16,7 +16,8 @@ from jcs_jax.diagnosis.decision import DEFAULT_RULE, LEAST_SLICES, decide, famil
 from jcs_jax.diagnosis.result import Diagnosis, MapAgreement, ModelCard, SliceDiagnosis, SliceFindings
 from jcs_jax.diagnosis.stages import Screening, Stages
 from jcs_jax.errors import InputError
-from jcs_jax.models.presets import Preset
+from jcs_jax.models.folding import fold_norms
+from jcs_jax.models.presets import Preset, build
 from jcs_jax.study.images import SliceImage
 
 PICTURES_ONLY = "the decision takes the pictures for slices of one patient that are evenly spread, all with lung"
@@ -61,7 +62,7 @@ class Predictor:
     def from_checkpoint(
         cls, name_or_path: str | os.PathLike[str], *, batch_size: int = 8, flip: bool = False
     ) -> Predictor:
-        """Loads a model folder, as `jcs train` and `jcs convert` write it.
+        """Loads a model folder, as `jcs train` and `jcs convert` write it; norms are folded where they can be.
 
         Raises:
           InputError: if it is none.
@@ -69,9 +70,11 @@ class Predictor:
         from jcs_jax import load_model  # noqa: PLC0415  Orbax takes seconds to import
         from jcs_jax.checkpoints import weights_digest  # noqa: PLC0415  as above
 
-        model, variables, preset = load_model(name_or_path)
+        _, variables, preset = load_model(name_or_path)
+        folded, variables = fold_norms(preset, variables)
         name = Path(name_or_path).resolve().name
         digest = weights_digest(name_or_path)
+        model = build(folded)
         return cls(model, variables, preset, batch_size=batch_size, checkpoint=name, flip=flip, weights_sha256=digest)
 
     def predict(self, slices: Iterable[SliceImage]) -> list[SliceDiagnosis]:

@@ -24,7 +24,8 @@ class Style:
 
     Attributes:
       norm: `frozen` (all four vectors constant, no epsilon: imported weights), `fixed_statistics` (batch norm
-        whose scale and bias learn but whose statistics don't move), `batch`, `group`, or `none`.
+        whose scale and bias learn but whose statistics don't move), `batch`, `group`, or `none`, with which every
+        convolution has a bias.
       dtype: of the computation; None takes it from inputs and parameters.
       param_dtype: of the parameters.
       remat: whether training stores a block's input only and computes the activations inside it again in the backward

@@ -49,9 +49,10 @@ class Bottle2neck(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], *, train: bool = False) -> Float[Array, "n h2 w2 d"]:
         width = max(1, self.planes * BASE_WIDTH // 64)
+        use_bias = self.style.norm == "none"
 
         def conv_norm(x: Array, features: int, kernel: int, name: str, stride: int = 1) -> Array:
-            x = Conv(features, kernel, stride, use_bias=False, style=self.style, name=f"{name}_conv")(x)
+            x = Conv(features, kernel, stride, use_bias=use_bias, style=self.style, name=f"{name}_conv")(x)
             return Norm(style=self.style, name=f"{name}_norm")(x, train=train)
 
         splits = jnp.split(nn.relu(conv_norm(x, width * SCALES, 1, "expand")), SCALES, axis=-1)
@@ -124,8 +125,9 @@ class Res2NetEncoder(nn.Module):
         return stages
 
     def _stem(self, x: Array, train: bool) -> Array:
+        use_bias = self.style.norm == "none"
         for index, features in enumerate(self.stem, start=1):
             stride = 2 if index == 1 else 1
-            x = Conv(features, 3, stride, use_bias=False, style=self.style, name=f"stem{index}_conv")(x)
+            x = Conv(features, 3, stride, use_bias=use_bias, style=self.style, name=f"stem{index}_conv")(x)
             x = nn.relu(Norm(style=self.style, name=f"stem{index}_norm")(x, train=train))
         return x
