@@ -25,55 +25,18 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import math
 import os
 import resource
 import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from jcs_jax.models import create_model
-from jcs_jax.training.objective import Objective
-from jcs_jax.training.optimizers import reference_optimizer, reference_schedule
-from jcs_jax.training.state import NEVER, TrainState, create_state
-from jcs_jax.training.steps import make_train_step
+from jcs_jax.benchmark.workload import Workload, random_batch, random_state, training_step
 
 MEGABYTE = 1e6
-
-
-def random_batch(batch: int, size: int) -> dict[str, np.ndarray]:
-    """Images of normal noise with masks; everything is valid and labelled."""
-    rng = np.random.default_rng(0)
-    known = {key: np.ones(batch, np.float32) for key in ("valid", "mask_valid", "label_valid", "label")}
-    image = rng.standard_normal((batch, size, size, 3), np.float32)
-    return {"image": image, "mask": (image[..., 0] > 1).astype(np.float32), **known}
-
-
-def random_state(shapes: TrainState) -> TrainState:
-    """A state to start from: kernels by He's rule, moments of zero.
-
-    It is made with NumPy, since each of JAX's own initialisers would be compiled, in this process.
-    """
-    rng = np.random.default_rng(0)
-
-    def fill(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        value = np.full(leaf.shape, path[-1].key in ("scale", "var"), leaf.dtype)
-        if path[-1].key == "kernel":
-            value = rng.standard_normal(leaf.shape, np.float32) * np.float32(math.sqrt(2 / math.prod(leaf.shape[:-1])))
-        return jax.device_put(value, may_alias=False)
-
-    def zeros(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        return jax.device_put(np.zeros(leaf.shape, leaf.dtype), may_alias=False)
-
-    variables = jax.tree_util.tree_map_with_path(fill, {"params": shapes.params, "batch_stats": shapes.batch_stats})
-    rest = jax.tree.map(zeros, shapes.replace(params={}, batch_stats={}))
-    return rest.replace(**variables, failed_step=jax.device_put(np.int32(NEVER), may_alias=False))
 
 
 def give_back_freed_memory() -> None:
@@ -94,15 +57,11 @@ def peak_resident_mb() -> float:
 
 def measure(options: argparse.Namespace) -> dict[str, object]:
     """Compiles the step, takes a few, and returns what goes into the line of JSON."""
-    model = create_model(options.name, remat=options.remat, dtype=jnp.dtype(options.dtype))
-    optimizer = reference_optimizer(reference_schedule(2.5e-5, total_steps=100, steps_per_epoch=10))
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, options.size, options.size, 3))))
-
-    state_shapes = jax.eval_shape(lambda variables: create_state(variables, optimizer, seed=0, average=False), shapes)
+    work = Workload(options.name, "training", options.size, options.batch, options.dtype, options.remat)
+    train_step, state_shapes = training_step(work)
     batch = random_batch(options.batch, options.size)
-    train_step = make_train_step(model, optimizer, Objective(segmentation="reference"), ema_decay=0.0)
     begun = time.perf_counter()
-    step = train_step.lower(state_shapes, batch).compile()  # type: ignore[attr-defined]
+    step = train_step.lower(state_shapes, batch).compile()
     compile_seconds = time.perf_counter() - begun
     if options.trim:
         give_back_freed_memory()
@@ -122,7 +81,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     return {
         "benchmark": "step_memory",
         **{key: getattr(options, key) for key in ("name", "size", "batch", "remat", "dtype", "trim", "steps")},
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state_shapes.params)),
         "state_mb": round(plan.argument_size_in_bytes / MEGABYTE),
         "temporaries_mb": round(plan.temp_size_in_bytes / MEGABYTE),
         "step_mb": round(step_bytes / MEGABYTE),

@@ -1,0 +1,1 @@
+"""How fast the networks are on this machine, and beside another program in the same run."""
