@@ -46,6 +46,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "sanity", False, "Also erase the lungs, and the weights, and see whether the answer goes.", flag_values=values
     )
+    flags.DEFINE_bool("flip", False, "Average over every slice and its mirror image.", flag_values=values)
     flags.DEFINE_integer("batch_size", 4, "Slices per call of the network.", lower_bound=1, flag_values=values)
 
 
@@ -71,6 +72,7 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
         told.folds,
         values.thresholds or "",
         values.batch_size,
+        values.flip,
     )
     if values.save_thresholds:
         _save_thresholds(task, Path(values.save_thresholds).expanduser())

@@ -25,8 +25,10 @@ from jcs_jax.evaluation.protocol import in_folds
 from jcs_jax.evaluation.results import Evaluation, write_evaluation
 from jcs_jax.evaluation.sanity import run_sanity
 from jcs_jax.files import write_atomically
+from jcs_jax.models.mirrored import MirrorAveraged
 
 PAGE = "evaluation.html"
+FLIPPED = "every answer is the mean over the slice and its mirror image"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Task:
       folds: of a cross-validation; 0: a single model.
       thresholds: file of the model's thresholds; empty: its own.
       batch_size: slices per call of the network.
+      flip: average over every slice and its mirror image.
     """
 
     checkpoint: str
@@ -52,6 +55,7 @@ class Task:
     folds: int = 0
     thresholds: str = ""
     batch_size: int = 4
+    flip: bool = False
 
     def open(self) -> tuple[list[Fold], str]:
         """Models with the slices that each is measured on, and what their thresholds were chosen on.
@@ -69,7 +73,9 @@ class Task:
             if self.thresholds:
                 points = read_operating_points(self.thresholds, weights=weights_digest(checkpoint) or "")
                 preset, chosen_on = points.applied(preset), points.chosen_on
-            folds.append(Fold(model, variables, preset, source, trained))
+            if self.flip and source[0].image is None:
+                raise InputError(f"--flip: {self.dataset} holds stored features, not pictures to mirror; leave it out")
+            folds.append(Fold(MirrorAveraged(model) if self.flip else model, variables, preset, source, trained))
         return folds, chosen_on
 
 
@@ -111,7 +117,10 @@ def evaluate_task(
         faults = [f"SANITY: {fault}" for fault in checked.faults]
         evaluation = dataclasses.replace(evaluation, notes=[*faults, *evaluation.notes])
     told: dict[str, Any] = {"checkpoint": task.checkpoint, "dataset": task.dataset, "split": task.split}
+    if task.flip:
+        evaluation = dataclasses.replace(evaluation, notes=[*evaluation.notes, FLIPPED])
     more = {
+        **({"flip": True} if task.flip else {}),
         **({"protocol": protocol} if protocol else {}),
         **({"folds": task.folds} if task.folds else {}),
         **({"comparison": _plain(dataclasses.asdict(comparison))} if comparison else {}),

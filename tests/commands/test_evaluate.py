@@ -185,3 +185,34 @@ def test_the_experiment_takes_the_same_flags_and_exit_codes(tmp_path):
     assert refused.returncode == 2
     assert "missing --checkpoint" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+class _LeftHalf(nn.Module):
+    """Marks what is bright in the left half of the slice."""
+
+    def __call__(self, images, train=False):
+        seen = jnp.where(jnp.arange(images.shape[2])[:, None] < images.shape[2] // 2, images[..., :1], 0.0)
+        return ModelOutput(None, jnp.repeat(20 * (seen - 0.5), 5, axis=-1), {})
+
+
+def test_flip_averages_over_mirror_images_and_says_so(flags, monkeypatch, capsys):
+    preset = Preset("stub", "segmenter", {}, Preprocessing((16, 16), mean=(0, 0, 0), std=(1, 1, 1)), mask_threshold=0.4)
+    monkeypatch.setattr(run, "load_model", lambda path: (_LeftHalf(), {}, preset))
+    results = {}
+    for flip in ("False", "True"):
+        assert _run(flags | {"flip": flip}) == 0
+        document = json.loads((Path(flags["output"]) / "metrics.json").read_text())
+        results[flip] = document["summary"]["segmentation"]["dice"]["value"]
+        assert document.get("flip", False) is (flip == "True")
+        assert any("mirror image" in note for note in document["notes"]) is (flip == "True")
+    assert results == {"False": pytest.approx(2 / 3), "True": pytest.approx(1)}
+    assert "mirror image" in capsys.readouterr().out
+
+
+def test_stored_features_cannot_be_mirrored(flags, monkeypatch, capsys):
+    features = ArraySource([Example(None, mask=np.ones((4, 4), np.uint8), vgg_features=np.zeros((4, 4, 2), np.uint8))])
+    monkeypatch.setattr(run, "open_source", lambda data_dir, dataset, split: features)
+    assert _run(flags | {"flip": "True"}) == 2
+    told = capsys.readouterr().err
+    assert "--flip: demo/clean holds stored features, not pictures to mirror; leave it out" in told
+    assert told.count("\n") == 1
