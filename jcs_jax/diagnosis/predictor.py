@@ -70,11 +70,12 @@ class Predictor:
         from jcs_jax import load_model  # noqa: PLC0415  Orbax takes seconds to import
         from jcs_jax.checkpoints import weights_digest  # noqa: PLC0415  as above
 
-        _, variables, preset = load_model(name_or_path)
+        model, variables, preset = load_model(name_or_path)
         folded, variables = fold_norms(preset, variables)
+        if folded is not preset:
+            model = build(folded)
         name = Path(name_or_path).resolve().name
         digest = weights_digest(name_or_path)
-        model = build(folded)
         return cls(model, variables, preset, batch_size=batch_size, checkpoint=name, flip=flip, weights_sha256=digest)
 
     def predict(self, slices: Iterable[SliceImage]) -> list[SliceDiagnosis]:

@@ -3,15 +3,19 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import stub_network
+import tiny
 from stub_network import SIDE, VARIABLES, StubNetwork, slice_of, square
 
 import jcs_jax
+from jcs_jax.checkpoints import save_model
 from jcs_jax.diagnosis.predictor import CENTRE_ONLY, Predictor, picture_diagnosis
 from jcs_jax.errors import InputError
 from jcs_jax.models.operating_point import FamiliarFeatures, PatientRule
+from jcs_jax.models.presets import build
 
 
 def _predictor(batch_size: int = 8, preset=None, **options) -> Predictor:
@@ -206,3 +210,19 @@ def test_pictures_unlike_the_known_ones_cannot_be_told():
     assert diagnosis.decision.answer == "can't tell"
     assert "unlike the data that the network knows (distance 14.1, limit 2.0)" in diagnosis.decision.reasons[0]
     assert diagnosis.decision.reasons[0] in diagnosis.notes
+
+
+def test_norms_of_a_checkpoint_are_folded_and_the_answer_stays(tmp_path):
+    preset = tiny.preset("joint", norm="batch", classes=2)
+    model = build(preset)
+    variables = tiny.random_variables(model, jnp.zeros((1, tiny.SIDE, tiny.SIDE, 3)))
+    save_model(tmp_path / "model", variables, preset, provenance={})
+    predictor = Predictor.from_checkpoint(tmp_path / "model")
+    assert predictor.preset == preset  # what is reported is the checkpoint
+    compiled = str(jax.tree_util.tree_structure(predictor.stages._variables))
+    assert "kernel" in compiled
+    assert "norm" not in compiled
+    image = slice_of(np.random.default_rng(0).random((40, 50), np.float32))
+    (expected,), (got,) = Predictor(model, variables, preset).predict([image]), predictor.predict([image])
+    np.testing.assert_allclose(got.probability, expected.probability, atol=1e-5)
+    assert got.findings.class_probability == pytest.approx(expected.findings.class_probability, abs=1e-5)
