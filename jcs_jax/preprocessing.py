@@ -51,6 +51,42 @@ def display_window(hounsfield: np.ndarray, level: float, width: float) -> np.nda
     return np.clip((np.asarray(hounsfield, np.float32) - low) / width, 0.0, 1.0)
 
 
+def tissue_grey_of(intensity: np.ndarray) -> float | None:
+    """The grey of a slice's soft tissue: the median of what Otsu's threshold finds bright.
+
+    Heart, vessels and chest wall outweigh bone, and consolidations have their grey.
+
+    Args:
+      intensity: (H, W) float32 in [0, 1].
+
+    Returns:
+      In (0, 1]; None for a slice of one grey.
+
+    Source: Otsu, A threshold selection method from gray-level histograms, IEEE Trans. SMC 9(1), 1979.
+    """
+    levels = np.rint(np.clip(intensity, 0, 1) * 255).astype(np.uint8)
+    if levels.min() == levels.max():
+        return None
+    threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
+    return float(np.median(intensity[levels > threshold]))
+
+
+def with_tissue_at(intensity: np.ndarray, grey: float) -> np.ndarray:
+    """Scales a slice so that its soft tissue has a given grey, whatever display window the picture was made with.
+
+    Black stays black.
+
+    Args:
+      intensity: (H, W) float32 in [0, 1].
+      grey: of soft tissue, in (0, 1].
+
+    Returns:
+      (H, W) float32 in [0, 1]; a slice of one grey comes back as it is.
+    """
+    found = tissue_grey_of(intensity)
+    return intensity if found is None else np.clip(intensity * np.float32(grey / found), 0.0, 1.0)
+
+
 def decode_features(stored: Any) -> Any:
     """Stored first-stage features, a NumPy or JAX array of uint8, as the float32 a network starts from: value / 20.
 
@@ -74,6 +110,8 @@ class Preprocessing:
       std: per channel, of intensities in [0, 1].
       window_level: centre of the display window in HU that maps to [0, 1].
       window_width: width of that window in HU.
+      tissue_grey: intensity that every slice's soft tissue is brought to, see `with_tissue_at`; 0 leaves slices as
+        they are.
     """
 
     size: tuple[int, int]
@@ -84,6 +122,7 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
     window_level: float = -600.0
     window_width: float = 1500.0
+    tissue_grey: float = 0.0
 
     def window(self, hounsfield: np.ndarray) -> np.ndarray:
         """Maps HU of any shape to float32 intensities in [0, 1] by the preset's display window."""
@@ -105,9 +144,14 @@ class Preprocessing:
         channels = [(plane - np.float32(mean)) / np.float32(std) for mean, std in zip(self.mean, self.std, strict=True)]
         return cv2.merge(channels).reshape(*intensity.shape, len(channels))
 
+    def picture(self, intensity: np.ndarray) -> np.ndarray:
+        """One slice, (H, W) float32 in [0, 1], in the network's frame and its greys: `size`, in [0, 1]."""
+        framed = self.frame(intensity)
+        return with_tissue_at(framed, self.tissue_grey) if self.tissue_grey else framed
+
     def network_input(self, intensity: np.ndarray) -> np.ndarray:
         """One slice, (H, W) float32 in [0, 1], as the network's input (height, width, 3) float32."""
-        return self.normalize(self.frame(intensity))
+        return self.normalize(self.picture(intensity))
 
     def to_source(self, plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Puts a map on the network's frame back onto the slice it came from.

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jcs_jax.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, resize_array
+from jcs_jax.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, resize_array, with_tissue_at
 
 RNG = np.random.default_rng(0)
 CROP = Preprocessing(size=(224, 224), geometry="centre_crop", shorter_side=256, antialias=False)
@@ -154,3 +154,44 @@ def test_preprocessing_survives_json():
 def test_an_unknown_key_of_a_stored_preprocessing_is_refused():
     with pytest.raises(TypeError, match="colour"):
         Preprocessing.from_json({"size": [8, 8], "colour": 1})
+
+
+def _chest(tissue: float, lung: float = 0.1, bone: float = 1.0) -> np.ndarray:
+    """A body with two lungs, in which a few pixels are bone."""
+    slice_ = np.full((40, 60), tissue, np.float32)
+    slice_[8:32, 6:26] = slice_[8:32, 34:54] = lung
+    slice_[30:36, 28:32] = bone
+    return slice_
+
+
+@pytest.mark.parametrize("tissue", [0.4, 0.75, 0.95])
+def test_tissue_gets_its_grey_whatever_the_window(tissue):
+    levelled = with_tissue_at(_chest(tissue, lung=tissue / 8), 0.75)
+    np.testing.assert_allclose(levelled[0, 0], 0.75, rtol=1e-6)
+    np.testing.assert_allclose(levelled[20, 10], 0.75 / 8, rtol=1e-6)
+    assert levelled.dtype == np.float32
+    assert levelled.max() <= 1
+
+
+def test_tissue_at_its_grey_stays_and_a_consolidated_lung_does_not_move_it():
+    np.testing.assert_allclose(with_tissue_at(_chest(0.75), 0.75), _chest(0.75), rtol=1e-6)
+    consolidated = _chest(0.75)
+    consolidated[8:32, 6:26] = 0.7
+    np.testing.assert_allclose(with_tissue_at(consolidated, 0.75), consolidated, rtol=0.08)
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.3, 1.0])
+def test_a_slice_of_one_grey_comes_back_as_it_is(grey):
+    blank = np.full((8, 8), grey, np.float32)
+    np.testing.assert_array_equal(with_tissue_at(blank, 0.75), blank)
+
+
+def test_the_networks_picture_is_levelled_only_where_the_preset_says_so():
+    plain, levelled = Preprocessing(size=(40, 60)), Preprocessing(size=(40, 60), tissue_grey=0.75)
+    np.testing.assert_array_equal(plain.picture(_chest(0.4)), _chest(0.4))
+    np.testing.assert_array_equal(levelled.picture(_chest(0.4)), with_tissue_at(_chest(0.4), 0.75))
+    np.testing.assert_array_equal(
+        levelled.network_input(_chest(0.4)), levelled.normalize(levelled.picture(_chest(0.4)))
+    )
+    assert Preprocessing.from_json(levelled.to_json()) == levelled
+    assert Preprocessing.from_json({"size": [8, 8]}).tissue_grey == 0  # weights from before there was such a thing

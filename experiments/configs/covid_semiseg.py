@@ -34,10 +34,13 @@ def get_config(argument: str = "0") -> ml_collections.ConfigDict:
     config = default_config()
     config.model.name = "jcs_tiny"
     config.model.input_size = side
+    config.model.tissue_grey = 0.75  # slices and volumes were made with different windows
     config.data.dataset = "covid_semiseg"
     config.data.train_split = "+".join(name for name in FOLDS if name != f"fold{fold}")
     config.data.eval_split = "" if fold == "all" else f"fold{fold}"
     use_recipe(config, "modern")
+    config.data.augment = "denser"
+    config.data.paste_opacities = 0.5
     config.steps = steps
     config.optimizer.learning_rate = learning_rate
     config.optimizer.ema_decay = 0.995

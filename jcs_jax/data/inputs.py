@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jcs_jax.data.examples import UNKNOWN_LABEL, Example, example_intensity
-from jcs_jax.data.transforms import Augmentation, flip_some
+from jcs_jax.data.transforms import Augmentation, flip_some, with_opacities
 from jcs_jax.errors import InputError
 from jcs_jax.preprocessing import Preprocessing, resize_array
 
@@ -18,7 +18,7 @@ _STRIDES = {"vgg_features": 1, "res2net_features": 2}
 
 def framed(example: Example, preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray | None]:
     """Slice and mask of an example in the network's frame: (h, w) float32 in [0, 1], and 0/1 or None."""
-    image = preprocessing.frame(example_intensity(example, preprocessing))
+    image = preprocessing.picture(example_intensity(example, preprocessing))
     if example.mask is None:
         return image, None
     mask = preprocessing.frame(np.asarray(example.mask, np.float32))
@@ -31,6 +31,8 @@ def network_example(
     augment: Augmentation,
     rng: np.random.Generator,
     stage_features: Sequence[str] = (),
+    *,
+    opacities_of: Example | None = None,
 ) -> Batch:
     """One example as the network's arrays, without the batch axis.
 
@@ -40,6 +42,8 @@ def network_example(
       augment: applied in the network's frame, before normalisation; of stored features, only its flips.
       rng: for `augment`.
       stage_features: which stored features the network takes; read where the example has no picture.
+      opacities_of: another example, whose opacities are laid over a picture before it is augmented. Where they show,
+        the label is that example's.
 
     Returns:
       image (h, w, 3) float32, normalised, or the stage features, uint8 as stored; mask (h, w) float32 in
@@ -49,19 +53,25 @@ def network_example(
     Raises:
       InputError: the stored features are not those of this network's input.
     """
+    label = example.label
     if example.image is None:
         arrays, mask = _stored(example, preprocessing, stage_features)
         arrays, mask = flip_some(arrays, mask, augment.flips, rng)
     else:
-        image, mask = augment(*framed(example, preprocessing), rng)
+        image, mask = framed(example, preprocessing)
+        if opacities_of is not None:
+            own = image
+            image, mask = with_opacities(own, mask, *framed(opacities_of, preprocessing), rng)
+            label = label if np.array_equal(image, own) else opacities_of.label
+        image, mask = augment(image, mask, rng)
         arrays = {"image": preprocessing.normalize(image)}
     return {
         **arrays,
         "mask": np.zeros(preprocessing.size, np.float32) if mask is None else np.asarray(mask, np.float32),
-        "label": np.asarray(max(example.label, 0), np.float32),
+        "label": np.asarray(max(label, 0), np.float32),
         "valid": np.asarray(1, np.float32),
         "mask_valid": np.asarray(mask is not None, np.float32),
-        "label_valid": np.asarray(example.label != UNKNOWN_LABEL, np.float32),
+        "label_valid": np.asarray(label != UNKNOWN_LABEL, np.float32),
     }
 
 

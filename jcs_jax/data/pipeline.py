@@ -76,6 +76,7 @@ class TrainingBatches:
       seed: of order, augmentation and mixing.
       steps: number of steps of the whole run.
       mixing: whether and how each example is mixed with another one.
+      paste: probability that the opacities of another slice of the same part are laid over one.
       stage_features: which stored features the network takes in place of a picture.
       shares: of the source's parts in every batch, whose rows add up to `batch_size`; none: the source is one part.
       host: which rows to read.
@@ -98,12 +99,13 @@ class TrainingBatches:
         seed: int,
         steps: int,
         mixing: Mixing = Mixing(),  # noqa: B008  frozen
+        paste: float = 0.0,
         stage_features: Sequence[str] = (),
         shares: Sequence[Share] = (),
         host: HostShard = HostShard(),
         threads: int = 2,
     ):
-        options: dict[str, Any] = {"mixing": mixing, "stage_features": stage_features, "shares": shares}
+        options: dict[str, Any] = {"mixing": mixing, "paste": paste, "stage_features": stage_features, "shares": shares}
         stream = ExampleStream(source, preprocessing, augment, seed, steps * batch_size, **options)
         self._stream, self._view = stream, _HostView(stream, batch_size, host)
         self._rows, self._threads = host.rows(batch_size), threads
@@ -111,6 +113,7 @@ class TrainingBatches:
         self._told: dict[str, Any] = {
             **{"batch_size": batch_size, "seed": seed, "augment": augment},
             "mixing": dataclasses.asdict(mixing),
+            **({"paste": paste} if paste else {}),
             **({"rows": [share.rows for share in shares]} if len(shares) > 1 else {}),
         }
         self.step = 0
@@ -131,7 +134,7 @@ class TrainingBatches:
         return {"step": self.step, **self._told, "source": self._fingerprint}
 
     def names(self, step: int) -> list[str]:
-        """The slices of a step's whole batch; two joined by + where they are mixed."""
+        """The slices of a step's whole batch; several joined by + where they are mixed or pasted."""
         known = [record.name for record in self._source.records()]
         size = self._told["batch_size"]
         positions = range(step * size, (step + 1) * size)

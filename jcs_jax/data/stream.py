@@ -15,7 +15,7 @@ from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
 from jcs_jax.preprocessing import Preprocessing
 
-_ORDER, _AUGMENT, _MIX, _PARTNER = range(4)  # second words of the generators' seeds
+_ORDER, _AUGMENT, _MIX, _PARTNER, _PASTE = range(5)  # second words of the generators' seeds
 
 
 class ExampleStream:
@@ -32,11 +32,12 @@ class ExampleStream:
       seed: of order, augmentation and mixing.
       length: positions that may be read.
       mixing: whether and how each example is mixed with another one.
+      paste: probability that the opacities of another slice of the same part are laid over one.
       stage_features: which stored features the network takes in place of a picture.
       shares: of the source's parts in every batch, in the order of the batch's rows; none: the source is one part.
 
     Raises:
-      InputError: an empty source, or no such augmentation.
+      InputError: an empty source, no such augmentation, or opacities to be laid over stored features.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ExampleStream:
         length: int,
         *,
         mixing: Mixing = Mixing(),  # noqa: B008  frozen
+        paste: float = 0.0,
         stage_features: Sequence[str] = (),
         shares: Sequence[Share] = (),
     ):
@@ -55,9 +57,11 @@ class ExampleStream:
             raise InputError("the training split is empty; name a split that has examples")
         if augment not in AUGMENTATIONS:
             raise InputError(f"no augmentation is called {augment!r}; choose one of {', '.join(AUGMENTATIONS)}")
+        if paste and source[0].image is None:
+            raise InputError("config.data.paste_opacities: stored features have no opacities to lay over; set it to 0")
         self._source, self._preprocessing, self._augment = source, preprocessing, AUGMENTATIONS[augment]
         self._seed, self._length = seed, length
-        self._mixing, self._stage_features = mixing, tuple(stage_features)
+        self._mixing, self._paste, self._stage_features = mixing, paste, tuple(stage_features)
         self._shares = tuple(shares) or (Share(0, len(source), 1),)
         self._rows = sum(share.rows for share in self._shares)
 
@@ -66,17 +70,17 @@ class ExampleStream:
 
     def __getitem__(self, position: int) -> Batch:
         position = int(position)
-        own, *others = self.indices(position)
-        example = self._example(own, _AUGMENT, position)
-        if not others:
+        example = self._example(self._own(position), _AUGMENT, position, self._pasted(position))
+        if not self._mixing.alpha:
             return example
         partner, weight = self._partner(position)
         return self._mixing.combine(example, self._example(partner, _PARTNER, position), weight)
 
     def indices(self, position: int) -> list[int]:
-        """Which slices of the source an example is made of: one, or two where it is mixed, the partner second."""
-        own = self._own(position)
-        return [own, self._partner(position)[0]] if self._mixing.alpha else [own]
+        """Which slices an example is made of: its own, the one whose opacities it gets, the one it is mixed with."""
+        pasted = self._pasted(position)
+        others = [] if pasted is None else [pasted]
+        return [self._own(position), *others, *([self._partner(position)[0]] if self._mixing.alpha else [])]
 
     def _own(self, position: int) -> int:
         """The slice that an example is made of, unless it is mixed."""
@@ -92,6 +96,12 @@ class ExampleStream:
         share = self._shares[self._place(position)[1]]
         return share.first + int(rng.integers(share.size)), self._mixing.draw(rng)
 
+    def _pasted(self, position: int) -> int | None:
+        """The slice of the same part whose opacities are laid over an example; None: none are."""
+        rng = np.random.default_rng([self._seed, _PASTE, position])
+        share = self._shares[self._place(position)[1]]
+        return share.first + int(rng.integers(share.size)) if rng.random() < self._paste else None
+
     def _place(self, position: int) -> tuple[int, int, int]:
         """The step that a position is of, its part of the source, and its row among that part's."""
         step, row = divmod(position, self._rows)
@@ -100,9 +110,11 @@ class ExampleStream:
             row, part = row - self._shares[part].rows, part + 1
         return step, part, row
 
-    def _example(self, index: int, purpose: int, position: int) -> Batch:
+    def _example(self, index: int, purpose: int, position: int, pasted: int | None = None) -> Batch:
         rng = np.random.default_rng([self._seed, purpose, position])
-        return network_example(self._source[index], self._preprocessing, self._augment, rng, self._stage_features)
+        other = None if pasted is None else self._source[pasted]
+        options = (self._preprocessing, self._augment, rng, self._stage_features)
+        return network_example(self._source[index], *options, opacities_of=other)
 
 
 @functools.lru_cache(maxsize=16)

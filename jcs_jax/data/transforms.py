@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
+from jcs_jax.preprocessing import tissue_grey_of
+
 Transform = Callable[[np.ndarray, np.ndarray | None, np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
 REFERENCE_CROP = 16  # pixels off each side, at most
 ELASTIC_KNOTS = 6
@@ -104,6 +106,64 @@ def modern(
     return _intensity(image, rng), mask
 
 
+def denser(
+    image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """As `modern`, after half of the slices' opacities became denser: between what they are and soft tissue.
+
+    Ground glass and consolidation are opacities alike; few outlined slices show few of the shapes of either.
+
+    Args:
+      image: (H, W) float32 in [0, 1].
+      mask: (H, W) 0/1, or None, for which this is `modern`.
+      rng: draws everything.
+
+    Returns:
+      Slice in [0, 1] and mask in {0, 1}, of the same size.
+    """
+    often, share = rng.random(2)
+    tissue = tissue_grey_of(image)
+    if often < 0.5 and mask is not None and tissue is not None:
+        softened = cv2.GaussianBlur(np.asarray(mask, np.float32), (0, 0), 1.0)
+        image = image + np.float32(share) * softened * np.maximum(tissue - image, 0)
+    return modern(image, mask, rng)
+
+
+def with_opacities(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    other: np.ndarray,
+    other_mask: np.ndarray | None,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A slice with the opacities of another one laid over it, mirrored along each axis with probability 0.5.
+
+    Opacities are brighter than the lung that they fill. So they are laid where they are brighter than what is there,
+    with soft tissue of both at one grey, and there alone the mask grows: heart, chest wall and vessels stay in front.
+
+    Args:
+      image: (H, W) float32 in [0, 1].
+      mask: (H, W) 0/1, or None.
+      other: of the same shape, whose opacities are laid over.
+      other_mask: which pixels those are, or None.
+      rng: draws the mirroring.
+
+    Returns:
+      Slice in [0, 1] and mask in {0, 1}; as they were where one of the masks isn't known.
+
+    Source: Ghiasi et al., Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation, CVPR 2021.
+    """
+    if mask is None or other_mask is None:
+        return image, mask
+    mirrored, other_mask = flip_some({"image": other}, other_mask, MODERN_FLIPS, rng)
+    tissue, other_tissue = tissue_grey_of(image), tissue_grey_of(other)
+    if tissue is None or other_tissue is None or other_mask is None:
+        return image, mask
+    laid = np.clip(mirrored["image"] * np.float32(tissue / other_tissue), 0, 1)
+    seen = (other_mask > 0.5) & (laid > image)
+    return np.where(seen, laid, image), np.where(seen, np.float32(1), mask)
+
+
 def flip(array: np.ndarray, axis: str) -> np.ndarray:
     """Mirrors an array (H, W, ...) along `left_right` or `top_bottom`."""
     return np.flip(array, {"top_bottom": 0, "left_right": 1}[axis])
@@ -153,4 +213,5 @@ AUGMENTATIONS = {
     "none": Augmentation(keep),
     "reference": Augmentation(reference, REFERENCE_FLIPS),
     "modern": Augmentation(modern, MODERN_FLIPS),
+    "denser": Augmentation(denser, MODERN_FLIPS),
 }

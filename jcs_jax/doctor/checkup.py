@@ -166,6 +166,8 @@ def _look_at_batch(
         return None
     findings.append(check_first_batch(batch))
     mixing = f", mixed with alpha {config.data.mixing.alpha:g}" if config.data.mixing.alpha else ""
+    if config.data.paste_opacities:
+        mixing = f", opacities of others with probability {config.data.paste_opacities:g}{mixing}"
     caption = (
         f"{config.data.dataset} {config.data.train_split} for {preset.name}; augmentation {config.data.augment}{mixing}"
     )

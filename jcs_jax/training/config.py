@@ -41,6 +41,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.model.name = "joint_tiny"  # a preset's name
     config.model.options = ml_collections.ConfigDict(convert_dict=False)  # module arguments over the preset's
     config.model.input_size = 0  # side in pixels; 0 keeps the preset's
+    config.model.tissue_grey = 0.0  # of every slice's soft tissue, in [0, 1]; 0 keeps the preset's
 
     config.data = ml_collections.ConfigDict()
     config.data.data_dir = "data"  # where `jcs prepare` wrote
@@ -52,10 +53,11 @@ def default_config() -> ml_collections.ConfigDict:
     config.data.eval_split = ""  # measured at the end, never chosen on; empty for none
     config.data.permute_labels = False  # shuffled between patients by the seed: nothing must be learned from them
     config.data.allow_leakage = False  # train although slices, patients or pictures are in two splits
-    config.data.augment = "modern"  # none, reference or modern
+    config.data.augment = "modern"  # none, reference, modern or denser
     config.data.mixing = ml_collections.ConfigDict()
     config.data.mixing.alpha = 0.0  # of Beta(alpha, alpha), the weights of image mixing; 0 mixes nothing
     config.data.mixing.label_rule = "soft"  # labels mixed as the pictures are; or dominant: those of the larger part
+    config.data.paste_opacities = 0.0  # probability that a slice gets those of another outlined one of its data set
     config.data.threads = 2  # that decode and augment ahead
 
     config.validation = _validation_options()
@@ -183,7 +185,7 @@ _ONE_OF = {
     "validation.metric": ("auto", "dice", "auc", "loss"),
     "optimizer.name": RECIPES,
 }
-_PROBABILITIES = ("self_training.cut_mix",)
+_PROBABILITIES = ("self_training.cut_mix", "data.paste_opacities", "model.tissue_grey")
 _SHARES = ("loss.label_smoothing", "optimizer.ema_decay")  # at least 0, below 1
 
 

@@ -43,6 +43,8 @@ def preset_of(config: ml_collections.ConfigDict) -> Preset:
         preprocessing = preset.preprocessing
         if size:
             preprocessing = dataclasses.replace(preprocessing, size=(size, size))
+        if config.model.tissue_grey:
+            preprocessing = dataclasses.replace(preprocessing, tissue_grey=config.model.tissue_grey)
         source = f"trained on {config.data.dataset}, split {config.data.train_split}"
         preset = dataclasses.replace(preset, options=options, preprocessing=preprocessing, source=source)
         build(preset)
@@ -154,6 +156,7 @@ def training_batches(config: ml_collections.ConfigDict, preset: Preset, source: 
         seed=config.seed,
         steps=config.steps,
         mixing=Mixing(**config.data.mixing),
+        paste=config.data.paste_opacities,
         stage_features=preset.stage_features,
         shares=_shares(config, source),
         host=HostShard(jax.process_index(), jax.process_count()),

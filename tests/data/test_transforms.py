@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jcs_jax.data import transforms
-from jcs_jax.data.transforms import AUGMENTATIONS, flip, flip_some, modern, reference
+from jcs_jax.data.transforms import AUGMENTATIONS, flip, flip_some, modern, reference, with_opacities
 
 SHAPE = (96, 120)
 
@@ -50,7 +50,7 @@ def test_size_range_and_type_are_kept(name, with_mask):
     np.testing.assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "denser"])
 def test_the_picture_does_not_depend_on_whether_there_is_a_mask(name):
     image, mask = _disc()
     for seed in range(8):
@@ -177,3 +177,96 @@ def test_the_smallest_slices_survive(name, shape):
 
 def test_the_reference_crop_is_the_releases():
     assert transforms.REFERENCE_CROP == 16
+
+
+def _chest(tissue: float = 0.8, opacity: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Two lungs of grey 0.1 in soft tissue; one of them with an opacity that also reaches into the tissue."""
+    image = np.full(SHAPE, tissue, np.float32)
+    image[10:86, 10:50] = image[10:86, 70:110] = tissue / 8
+    mask = np.zeros(SHAPE, np.float32)
+    if opacity is not None:
+        mask[20:30, 5:30] = 1
+        image = np.where((mask > 0) & (image < opacity), np.float32(opacity), image)
+    return image, mask
+
+
+class Straight(np.random.Generator):
+    """Mirrors nothing."""
+
+    def __init__(self):
+        super().__init__(np.random.PCG64(0))
+
+    def random(self, *sizes):
+        return 1.0
+
+
+def test_opacities_are_laid_over_lung_and_stay_behind_tissue():
+    image, mask = with_opacities(*_chest(), *_chest(opacity=0.5), Straight())
+    lung = np.zeros(SHAPE, bool)
+    lung[20:30, 10:30] = True
+    np.testing.assert_array_equal(mask, lung)
+    np.testing.assert_allclose(image, np.where(lung, 0.5, _chest()[0]), rtol=1e-6)
+
+
+def test_laid_opacities_have_the_density_that_they_had_whatever_the_windows():
+    # Soft tissue at 0.4 in one picture and at 0.8 in the other: an opacity half as bright stays so.
+    image, _ = with_opacities(*_chest(0.4), *_chest(0.8, opacity=0.4), Straight())
+    np.testing.assert_allclose(image[25, 20], 0.2, rtol=1e-6)
+    assert image.dtype == np.float32
+
+
+def test_a_slice_keeps_its_own_opacities_under_fainter_ones():
+    own, mask = _chest(opacity=0.6)
+    image, both = with_opacities(own, mask, *_chest(opacity=0.3), Straight())
+    np.testing.assert_array_equal(image, own)
+    np.testing.assert_array_equal(both, mask)
+
+
+def test_laid_opacities_are_mirrored_along_half_of_the_axes():
+    places = [with_opacities(*_chest(), *_chest(opacity=0.5), np.random.default_rng(seed))[1] for seed in range(40)]
+    corners = {(bool(mask[:48].any()), bool(mask[:, :60].any())) for mask in places}
+    assert corners == {(True, True), (True, False), (False, True), (False, False)}
+
+
+@pytest.mark.parametrize("lacking", ["own", "other"])
+def test_nothing_is_laid_where_a_mask_is_not_known(lacking):
+    (own, own_mask), (other, other_mask) = _chest(), _chest(opacity=0.5)
+    masks = (None, other_mask) if lacking == "own" else (own_mask, None)
+    image, mask = with_opacities(own, masks[0], other, masks[1], Straight())
+    assert image is own
+    assert mask is masks[0]
+
+
+def test_a_blank_slice_gets_no_opacities_and_gives_none():
+    blank = np.zeros(SHAPE, np.float32)
+    for one, two in ((blank, _chest(opacity=0.5)[0]), (_chest()[0], blank)):
+        image, mask = with_opacities(one, blank, two, np.ones(SHAPE, np.float32), Straight())
+        assert image is one
+        assert not mask.any()
+
+
+def test_denser_brings_half_of_the_opacities_towards_soft_tissue_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(transforms, "modern", lambda image, mask, rng: (image, mask))
+    image, mask = _chest(opacity=0.4)
+    inside, far = (slice(24, 26), slice(14, 26)), (slice(40, 86), slice(None))
+    shown = []
+    for seed in range(400):
+        out, out_mask = transforms.denser(image, mask, np.random.default_rng(seed))
+        np.testing.assert_array_equal(out_mask, mask)
+        np.testing.assert_array_equal(out[far], image[far])
+        assert np.ptp(out[inside]) < 1e-6
+        shown.append(out[inside][0, 0])
+    shown = np.array(shown)
+    assert shown.min() == np.float32(0.4)
+    assert 0.77 < shown.max() <= 0.8
+    assert abs((shown > 0.4).mean() - 0.5) < 0.08
+    assert abs(shown[shown > 0.4].mean() - 0.6) < 0.03
+
+
+@pytest.mark.parametrize("mask", [None, np.zeros(SHAPE, np.float32)], ids=["no mask", "an empty one"])
+def test_denser_is_modern_where_there_is_no_opacity(mask):
+    for seed in range(8):
+        out, _ = transforms.denser(_chest()[0], mask, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        rng.random(2)
+        np.testing.assert_array_equal(out, modern(_chest()[0], mask, rng)[0])

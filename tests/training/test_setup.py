@@ -38,6 +38,18 @@ def _source(labels, masks=None) -> ArraySource:
     )
 
 
+def test_the_preset_keeps_size_and_grey_of_the_config():
+    kept = setup.preset_of(_config(**{"model.tissue_grey": 0.7})).preprocessing
+    assert (kept.size, kept.tissue_grey) == ((SIDE, SIDE), 0.7)
+    assert setup.preset_of(_config()).preprocessing.tissue_grey == 0.0
+
+
+def test_opacities_are_pasted_as_often_as_the_config_says():
+    config = _config(**{"data.paste_opacities": 1.0, "batch_size": 2})
+    batches = setup.training_batches(config, setup.preset_of(config), _source([0, 1], masks=[True, True]))
+    assert all(" + " in name for name in batches.names(0))
+
+
 class TestObjective:
     def test_it_is_the_configs_loss(self):
         changes = {"loss.segmentation_weight": 0.5, "loss.label_smoothing": 0.1, "loss.map_weight": 2.0}
