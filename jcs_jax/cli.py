@@ -25,6 +25,7 @@ VERBS = {
     "convert": "read released PyTorch weights into a checkpoint",
     "benchmark": "time networks on this machine, alone or beside another program",
     "pack": "write a checkpoint as two files, in half the size if wanted",
+    "ensemble": "join checkpoints of one kind into one that averages their answers",
 }
 DEBUG_HELP = "Show the whole traceback of an error."
 DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2

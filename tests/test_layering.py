@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "shipped": set(),
     "checkpoints": {"array_file", "models", "shipped"},
     "packed": {"array_file", "checkpoints", "models", "shipped"},
+    "ensembles": {"checkpoints", "models", "shipped"},
     "convert": {"models"},
     "data": set(),
     "audit": {"data"},

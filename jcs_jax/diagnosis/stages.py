@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -14,8 +14,9 @@ from jaxtyping import Array, Float
 
 from jcs_jax import explain
 from jcs_jax.errors import InputError
+from jcs_jax.models.ensemble import Ensemble
 from jcs_jax.models.joint import JointNetwork
-from jcs_jax.models.output import ModelOutput, lesion_probability
+from jcs_jax.models.output import ModelOutput, class_head_kernel, lesion_probability
 from jcs_jax.models.presets import Preset
 
 
@@ -63,9 +64,10 @@ class Stages:
     ):
         self.preset, self.batch_size = preset, batch_size
         self.segments = preset.architecture != "classifier"
-        self.classifies = "class_head" in variables["params"]
-        shares = isinstance(model, JointNetwork) and self.classifies
-        first = model.screening_part() if isinstance(model, JointNetwork) and shares else model
+        self.classifies = class_head_kernel(variables["params"]) is not None
+        joint = isinstance(model, JointNetwork) or (isinstance(model, Ensemble) and model.shares_trunk)
+        shares = joint and self.classifies
+        first: Any = cast(Any, model).screening_part() if shares else model
         self._variables = jax.device_put(variables)
         self._screen = jax.jit(functools.partial(_screen, first, shares, _views(flip)))
         self._segment = jax.jit(functools.partial(_segment, model, _views(flip)))
@@ -131,7 +133,9 @@ def _screen(
     images: Float[Array, "n h w 3"],
 ) -> Screening:
     """Log-odds, maps and features are averaged over the views, so the map's mean stays the log-odds."""
-    kernel = variables["params"]["class_head"]["kernel"]
+    kernel = class_head_kernel(variables["params"])
+    if kernel is None:
+        raise ValueError("this network does not classify")
     activations, features, trunks = [], [], []
     for view in views:
         output: Any = model.apply(variables, view(images), train=False)

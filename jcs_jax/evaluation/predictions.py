@@ -17,7 +17,7 @@ from jcs_jax.data.examples import Example, Source, example_intensity
 from jcs_jax.data.pipeline import evaluation_batches
 from jcs_jax.errors import InputError
 from jcs_jax.models.inputs import network_arguments
-from jcs_jax.models.output import ModelOutput, infection_probability, lesion_probability
+from jcs_jax.models.output import ModelOutput, class_head_kernel, infection_probability, lesion_probability
 from jcs_jax.models.presets import Preset
 
 
@@ -113,9 +113,10 @@ def infection_map(output: ModelOutput, variables: Mapping[str, PyTree]) -> Float
     Returns:
       (N, h, w), signed; None without class features.
     """
-    if "class_features" not in output.intermediates:
+    kernel = class_head_kernel(variables["params"])
+    if kernel is None:
         return None
-    features, kernel = output.intermediates["class_features"], variables["params"]["class_head"]["kernel"]
+    features = output.intermediates["class_features"]
     return explain.class_activation_map(features, kernel, explain.INFECTED, against=explain.UNINFECTED)
 
 

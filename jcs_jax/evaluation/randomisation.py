@@ -33,7 +33,7 @@ from jcs_jax.evaluation.intervals import mean_with_interval
 from jcs_jax.evaluation.predictions import infection_map
 from jcs_jax.metrics import Measurement
 from jcs_jax.models.inputs import network_arguments
-from jcs_jax.models.output import ModelOutput, infection_probability
+from jcs_jax.models.output import MEMBER, ModelOutput, infection_probability
 
 STEM = "res2net.stem"
 FEWEST_POSITIONS = 9  # unrelated maps of 9 positions correlate by 0.28 in absolute value, of 4 by 0.46
@@ -172,9 +172,10 @@ def _step(part: str, told: Float[np.ndarray, "draws 2 n"], clusters: Clusters) -
 
 def _part_of(path: Sequence[str]) -> str | None:
     """Which part an array belongs to; None if the class logits don't depend on it."""
-    module = path[1]
+    names = path[2:] if path[1].startswith(MEMBER) else path[1:]  # the parts of all members of an ensemble at once
+    module = names[0]
     if module == "res2net":
-        return STEM if path[2].startswith("stem") else f"res2net.{path[2].partition('_')[0]}"
+        return STEM if names[1].startswith("stem") else f"res2net.{names[1].partition('_')[0]}"
     return module if module == "class_head" else None
 
 

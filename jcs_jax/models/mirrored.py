@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jcs_jax.models.output import ModelOutput
+from jcs_jax.models.output import ModelOutput, mean_of_side_logits
 
 
 class MirrorAveraged(nn.Module):
@@ -41,7 +39,7 @@ class MirrorAveraged(nn.Module):
         if seen.class_logits is not None:
             class_logits = (seen.class_logits + mirrored.class_logits) / 2
         if seen.side_logits is not None:
-            side_logits = _mean_probability(jnp.stack([seen.side_logits, _mirror(mirrored.side_logits)]))
+            side_logits = mean_of_side_logits([seen.side_logits, _mirror(mirrored.side_logits)])
         features = {
             name: (maps + _mirror(mirrored.intermediates[name])) / 2
             for name, maps in seen.intermediates.items()
@@ -52,9 +50,3 @@ class MirrorAveraged(nn.Module):
 
 def _mirror(maps: Float[Array, "n h w ..."]) -> Float[Array, "n h w ..."]:
     return maps[:, :, ::-1]
-
-
-def _mean_probability(logits: Float[Array, "v ..."]) -> Float[Array, ...]:
-    """The logit of the mean over the first axis of the sigmoids, exact also where these are near 0 or 1."""
-    opacified, clear = (jax.nn.logsumexp(jax.nn.log_sigmoid(sign * logits), axis=0) for sign in (1, -1))
-    return opacified - clear

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -11,6 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jcs_jax.nn.layers import Style
+
+MEMBER = "member"  # of an ensemble: its members' variables are member1, member2, ...
 
 
 @flax.struct.dataclass
@@ -44,6 +47,35 @@ def infection_probability(output: ModelOutput) -> Float[Array, " n"] | None:
     if output.class_logits is None:
         return None
     return jax.nn.softmax(output.class_logits.astype(jnp.float32), axis=-1)[:, 1]
+
+
+def mean_of_side_logits(logits: Sequence[Float[Array, "n h w k"]]) -> Float[Array, "n h w k"]:
+    """The logits of the mean of several answers' probabilities, exact also where these are near 0 or 1."""
+    stacked = jnp.stack(logits)
+    opacified, clear = (jax.nn.logsumexp(jax.nn.log_sigmoid(sign * stacked), axis=0) for sign in (1, -1))
+    return opacified - clear
+
+
+def class_head_kernel(params: Mapping[str, Any]) -> Float[Array, "c 2"] | None:
+    """What turns class features into class logits.
+
+    Args:
+      params: of a network, or of an ensemble, whose class features are those of its members side by side.
+
+    Returns:
+      (C, 2); None without a class head.
+    """
+    if "class_head" in params:
+        return params["class_head"]["kernel"]
+    members = [params[name] for name in member_names(params)]
+    kernels = [member["class_head"]["kernel"] for member in members if "class_head" in member]
+    return jnp.concatenate(kernels) / len(kernels) if kernels else None
+
+
+def member_names(params: Mapping[str, Any]) -> list[str]:
+    """Names of an ensemble's members among its parameters, in their order; empty for a single network."""
+    names = [f"{MEMBER}{number}" for number in range(1, len(params) + 1)]
+    return names if names and set(names) == set(params) else []
 
 
 def named(prefix: str, maps: dict[str, Array]) -> dict[str, Array]:

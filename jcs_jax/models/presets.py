@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jcs_jax.models.classifier import Classifier
+from jcs_jax.models.ensemble import Ensemble
 from jcs_jax.models.inputs import STAGE_FEATURES
 from jcs_jax.models.joint import JointNetwork
 from jcs_jax.models.operating_point import FamiliarFeatures, PatientRule
@@ -38,7 +39,7 @@ class Preset:
     Attributes:
       name: e.g. `joint_tiny`.
       architecture: `classifier`, `segmenter`, `joint`, or of the baselines `unet` or `res2net_segmenter`.
-      options: arguments of the module, and `norm`; plain values.
+      options: arguments of the module, and `norm`; plain values. With `members` above 1 an ensemble of such modules.
       preprocessing: how a slice becomes its input.
       class_threshold: probability of infection from which a slice counts as positive.
       mask_threshold: probability from which a pixel counts as opacified.
@@ -176,6 +177,7 @@ def build(preset: Preset, **overrides: Any) -> nn.Module:
     if preset.architecture not in _MODULES:
         raise ValueError(f"no architecture is called {preset.architecture!r}; choose one of {', '.join(_MODULES)}")
     options = {**preset.options, **overrides}
+    members = options.pop("members", 1)
     module = _MODULES[preset.architecture]
     known = [
         *(f.name for f in dataclasses.fields(module) if f.name not in ("style", "parent", "name")),
@@ -185,7 +187,8 @@ def build(preset: Preset, **overrides: Any) -> nn.Module:
     if unknown:
         raise ValueError(f"{preset.name} has no option {', '.join(unknown)}; it has {', '.join(known)}")
     style = Style(**{key: options.pop(key) for key in _STYLE_OPTIONS if key in options})
-    return module(**options, style=style)
+    network = module(**options, style=style)
+    return Ensemble(network, members) if members > 1 else network
 
 
 def create_model(name: str, **overrides: Any) -> nn.Module:

@@ -36,6 +36,8 @@ def preset_of(config: ml_collections.ConfigDict) -> Preset:
     Raises:
       InputError: no such network or option.
     """
+    if "members" in config.model.options:
+        raise InputError("config.model.options.members: networks learn one by one; join them with `jcs ensemble`")
     try:
         preset = get_preset(config.model.name)
         options = {**preset.options, **dict(config.model.options)}

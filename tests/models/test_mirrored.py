@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from jcs_jax.models.mirrored import MirrorAveraged
-from jcs_jax.models.output import infection_probability, lesion_probability
+from jcs_jax.models.output import infection_probability, lesion_probability, mean_of_side_logits
 from jcs_jax.models.presets import build
 
 IMAGES = jnp.asarray(np.random.default_rng(2).normal(size=(2, 32, 32, 3)), jnp.float32)
@@ -43,10 +43,8 @@ def test_the_map_still_belongs_to_the_logits(made):
 
 
 def test_sure_answers_stay_sure():
-    from jcs_jax.models.mirrored import _mean_probability
-
     logits = jnp.asarray([[60.0, -60.0, 3.0], [50.0, -70.0, -3.0]])
-    got = _mean_probability(logits)
+    got = mean_of_side_logits(list(logits))
     assert jnp.isfinite(got).all()
     np.testing.assert_allclose(got, [50.7, -60.7, 0.0], atol=0.05)
 

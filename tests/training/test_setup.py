@@ -44,6 +44,13 @@ def test_the_preset_keeps_size_and_grey_of_the_config():
     assert setup.preset_of(_config()).preprocessing.tissue_grey == 0.0
 
 
+def test_networks_of_an_ensemble_learn_one_by_one():
+    config = _config()
+    config.model.options = {"members": 2}
+    with pytest.raises(InputError, match=r"^config.model.options.members: .*`jcs ensemble`$"):
+        setup.preset_of(config)
+
+
 def test_opacities_are_pasted_as_often_as_the_config_says():
     config = _config(**{"data.paste_opacities": 1.0, "batch_size": 2})
     batches = setup.training_batches(config, setup.preset_of(config), _source([0, 1], masks=[True, True]))
