@@ -9,11 +9,9 @@ WORKDIR/jcs_tiny, its scores are in WORKDIR/evaluation. The same command goes on
 import sys
 from pathlib import Path
 
+import chain
 from absl import flags
 
-from jcs_jax import cli
-
-CONFIGS = Path(__file__).parent / "configs"
 STAGES = {"outlines": "covid_semiseg.py:all", "coarse": "jcs_tiny.py:coarse", "fine": "jcs_tiny.py:fine"}
 PREPARED = {
     "covid19_ct100/clean": "covid19_ct100",
@@ -30,53 +28,23 @@ CALIBRATED_ON = (
 MEASURED_ON = ("ucsd_covid_ct:validation", "mosmed_slices/ct0_ct2:test", "chest_phantom/small:test")
 
 
-def main(arguments: list[str]) -> int:
-    values = flags.FlagValues()
-    flags.DEFINE_string("source_dir", None, "Folder of the copies.", flag_values=values)
-    flags.DEFINE_string("workdir", "runs/jcs_tiny", "Folder for data, runs, model and scores.", flag_values=values)
-    flags.DEFINE_list("options", [], "Options of all stages, such as steps=10.", flag_values=values)
-    try:
-        values(["jcs_tiny.py", *arguments])
-        fault = "" if values.source_dir else "missing --source_dir; name the folder of your copies"
-    except flags.Error as error:
-        fault = str(error)
-    if fault:
-        sys.stderr.write(f"jcs_tiny.py: {fault}\n")
-        return 2
+def plan(values: flags.FlagValues) -> list[chain.Command]:
     source_dir, workdir = Path(values.source_dir), Path(values.workdir)
-    for command in [*preparation(source_dir, workdir), *training(workdir, values.options), *finish(workdir)]:
-        if code := cli.main(command):
-            return code
-    return 0
+    trained = chain.training(STAGES, workdir, workdir / "data", values.options)
+    return [*preparation(source_dir, workdir), *trained[0], *finish(workdir, trained[1])]
 
 
-def preparation(source_dir: Path, workdir: Path) -> list[list[str]]:
+def preparation(source_dir: Path, workdir: Path) -> list[chain.Command]:
     """Commands that prepare what isn't prepared yet."""
     listed = []
     for name, folder in PREPARED.items():
-        dataset, _, config = name.partition("/")
-        source = ["--source", str(source_dir / folder)] if folder else []
-        folds = ["--folds", "5"] if dataset == "covid_semiseg" else []
-        if not (workdir / "data" / name).is_dir():
-            data_dir = ["--data_dir", str(workdir / "data")]
-            listed.append(["prepare", dataset, "--config", config, *data_dir, *source, *folds])
+        folds = ["--folds", "5"] if folder == "covid_semiseg" else []
+        listed += chain.preparation(source_dir / folder if folder else None, workdir / "data", name, *folds)
     return listed
 
 
-def training(workdir: Path, options: list[str]) -> list[list[str]]:
-    """A command a stage, each of which starts from the one before."""
-    given = [f"--config.data.data_dir={workdir / 'data'}", *(f"--config.{option}" for option in options)]
-    before, listed = "", []
-    for stage, config in STAGES.items():
-        start = [f"--config.init_from={before}"] if before else []
-        listed.append(["train", f"--config={CONFIGS / config}", f"--workdir={workdir / stage}", *given, *start])
-        before = str(workdir / stage)
-    return listed
-
-
-def finish(workdir: Path) -> list[list[str]]:
-    """Commands that calibrate, pack and measure."""
-    trained = workdir / next(reversed(STAGES)) / "model"
+def finish(workdir: Path, trained: Path) -> list[chain.Command]:
+    """Commands that calibrate, pack and measure the trained model."""
     calibrated, packed = workdir / "calibrated", workdir / "jcs_tiny"
     of = ["--data_dir", str(workdir / "data")]
     dataset, _, split = CALIBRATED_ON[0].partition(":")
@@ -91,6 +59,10 @@ def finish(workdir: Path) -> list[list[str]]:
         output = workdir / "evaluation" / dataset.partition("/")[0]
         listed.append(["evaluate", "--checkpoint", str(packed), *where, "--output", str(output), *of])
     return listed
+
+
+def main(arguments: list[str]) -> int:
+    return chain.run("jcs_tiny.py", arguments, plan)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import chain
 import pytest
 from absl import flags
 
@@ -24,7 +25,7 @@ def script():
 
 
 def test_every_command_but_training_is_understood_by_its_verb(script, tmp_path):
-    commands = [*script.preparation(tmp_path / "copies", tmp_path), *script.finish(tmp_path)]
+    commands = [*script.preparation(tmp_path / "copies", tmp_path), *script.finish(tmp_path, tmp_path / "model")]
     assert [verb for verb, *_ in commands] == ["prepare"] * 5 + ["calibrate", "pack"] + ["evaluate"] * 3
     for verb, *arguments in commands:
         values = flags.FlagValues()
@@ -34,7 +35,7 @@ def test_every_command_but_training_is_understood_by_its_verb(script, tmp_path):
 
 
 def test_stages_start_from_each_other_with_the_options_given(script, tmp_path):
-    commands = script.training(tmp_path, ["steps=3"])
+    commands, model = chain.training(script.STAGES, tmp_path, tmp_path / "data", ["steps=3"])
     assert len(commands) == 3
     before = ""
     for verb, *arguments in commands:
@@ -43,6 +44,7 @@ def test_stages_start_from_each_other_with_the_options_given(script, tmp_path):
         assert given.get("config.init_from", "") == before
         assert (ROOT / given["config"].rpartition(":")[0]).is_file()
         before = given["workdir"]
+    assert model == Path(before) / "model"
 
 
 def test_what_is_prepared_is_left_alone(script, tmp_path):

@@ -18,7 +18,7 @@ from jcs_jax.training.config import default_config, use_recipe
 FOLDS = [f"fold{number}" for number in range(5)]
 # Side of a slice, steps, learning rate, weight of cross-entropy: most is seen at less than half of the cost, and at the
 # end answers are to be sure.
-STAGES = {"coarse": (128, 1500, 2e-3, 1.0), "fine": (192, 500, 1e-3, 0.1), "self_training": (192, 500, 5e-4, 0.1)}
+STAGES = {"coarse": (128, 1500, 2e-3, 1.0), "fine": (192, 250, 1e-3, 0.1), "self_training": (192, 500, 5e-4, 0.1)}
 
 
 def get_config(argument: str = "0") -> ml_collections.ConfigDict:
@@ -39,7 +39,6 @@ def get_config(argument: str = "0") -> ml_collections.ConfigDict:
     config.data.train_split = "+".join(name for name in FOLDS if name != f"fold{fold}")
     config.data.eval_split = "" if fold == "all" else f"fold{fold}"
     use_recipe(config, "modern")
-    config.data.augment = "denser"
     config.data.paste_opacities = 0.5
     config.steps = steps
     config.optimizer.learning_rate = learning_rate

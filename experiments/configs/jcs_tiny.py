@@ -39,11 +39,13 @@ def get_config(argument: str = "coarse") -> ml_collections.ConfigDict:
     config = default_config()
     config.model.name = "jcs_tiny"
     config.model.input_size = side
+    config.model.tissue_grey = 0.75  # as where it starts from
     config.data.dataset, _, config.data.train_split = first.partition(":")
     config.data.also_train_on = ",".join(others)
     config.data.empty_masks_of = CLEAR
     config.data.rows = tuple(ROWS.values())
     use_recipe(config, "modern")
+    config.data.paste_opacities = 0.5
     config.batch_size = sum(ROWS.values())
     config.steps = steps
     config.optimizer.learning_rate = learning_rate

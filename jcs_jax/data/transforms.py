@@ -106,29 +106,6 @@ def modern(
     return _intensity(image, rng), mask
 
 
-def denser(
-    image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """As `modern`, after half of the slices' opacities became denser: between what they are and soft tissue.
-
-    Ground glass and consolidation are opacities alike; few outlined slices show few of the shapes of either.
-
-    Args:
-      image: (H, W) float32 in [0, 1].
-      mask: (H, W) 0/1, or None, for which this is `modern`.
-      rng: draws everything.
-
-    Returns:
-      Slice in [0, 1] and mask in {0, 1}, of the same size.
-    """
-    often, share = rng.random(2)
-    tissue = tissue_grey_of(image)
-    if often < 0.5 and mask is not None and tissue is not None:
-        softened = cv2.GaussianBlur(np.asarray(mask, np.float32), (0, 0), 1.0)
-        image = image + np.float32(share) * softened * np.maximum(tissue - image, 0)
-    return modern(image, mask, rng)
-
-
 def with_opacities(
     image: np.ndarray,
     mask: np.ndarray | None,
@@ -213,5 +190,4 @@ AUGMENTATIONS = {
     "none": Augmentation(keep),
     "reference": Augmentation(reference, REFERENCE_FLIPS),
     "modern": Augmentation(modern, MODERN_FLIPS),
-    "denser": Augmentation(denser, MODERN_FLIPS),
 }

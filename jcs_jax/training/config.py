@@ -53,7 +53,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.data.eval_split = ""  # measured at the end, never chosen on; empty for none
     config.data.permute_labels = False  # shuffled between patients by the seed: nothing must be learned from them
     config.data.allow_leakage = False  # train although slices, patients or pictures are in two splits
-    config.data.augment = "modern"  # none, reference, modern or denser
+    config.data.augment = "modern"  # none, reference or modern
     config.data.mixing = ml_collections.ConfigDict()
     config.data.mixing.alpha = 0.0  # of Beta(alpha, alpha), the weights of image mixing; 0 mixes nothing
     config.data.mixing.label_rule = "soft"  # labels mixed as the pictures are; or dominant: those of the larger part

@@ -50,7 +50,7 @@ def test_size_range_and_type_are_kept(name, with_mask):
     np.testing.assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "denser"])
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_the_picture_does_not_depend_on_whether_there_is_a_mask(name):
     image, mask = _disc()
     for seed in range(8):
@@ -243,30 +243,3 @@ def test_a_blank_slice_gets_no_opacities_and_gives_none():
         image, mask = with_opacities(one, blank, two, np.ones(SHAPE, np.float32), Straight())
         assert image is one
         assert not mask.any()
-
-
-def test_denser_brings_half_of_the_opacities_towards_soft_tissue_and_nothing_else(monkeypatch):
-    monkeypatch.setattr(transforms, "modern", lambda image, mask, rng: (image, mask))
-    image, mask = _chest(opacity=0.4)
-    inside, far = (slice(24, 26), slice(14, 26)), (slice(40, 86), slice(None))
-    shown = []
-    for seed in range(400):
-        out, out_mask = transforms.denser(image, mask, np.random.default_rng(seed))
-        np.testing.assert_array_equal(out_mask, mask)
-        np.testing.assert_array_equal(out[far], image[far])
-        assert np.ptp(out[inside]) < 1e-6
-        shown.append(out[inside][0, 0])
-    shown = np.array(shown)
-    assert shown.min() == np.float32(0.4)
-    assert 0.77 < shown.max() <= 0.8
-    assert abs((shown > 0.4).mean() - 0.5) < 0.08
-    assert abs(shown[shown > 0.4].mean() - 0.6) < 0.03
-
-
-@pytest.mark.parametrize("mask", [None, np.zeros(SHAPE, np.float32)], ids=["no mask", "an empty one"])
-def test_denser_is_modern_where_there_is_no_opacity(mask):
-    for seed in range(8):
-        out, _ = transforms.denser(_chest()[0], mask, np.random.default_rng(seed))
-        rng = np.random.default_rng(seed)
-        rng.random(2)
-        np.testing.assert_array_equal(out, modern(_chest()[0], mask, rng)[0])
