@@ -46,8 +46,9 @@ def join_models(names_or_paths: Sequence[str | os.PathLike[str]], output: str | 
         preset, told = describe_model(folder)
         if "members" in preset.options:
             raise InputError(f"{folder}: is an ensemble already; name its members instead")
-        for difference in _differences(first, preset):
-            raise InputError(f"{folder}: its {difference} differs from that of {folders[0]}; join models of one kind")
+        if different := _differences(first, preset):
+            told_of = ", ".join(different)
+            raise InputError(f"{folder}: differs from {folders[0]} in {told_of}; join models of one kind")
         variables = load_model(folder)[1]
         for other, known in zip(folders, members, strict=False):
             if jax.tree.all(jax.tree.map(np.array_equal, variables, known)):

@@ -113,10 +113,10 @@ def infection_map(output: ModelOutput, variables: Mapping[str, PyTree]) -> Float
     Returns:
       (N, h, w), signed; None without class features.
     """
-    kernel = class_head_kernel(variables["params"])
-    if kernel is None:
+    features = output.intermediates.get("class_features")
+    kernel = None if features is None else class_head_kernel(variables["params"])
+    if features is None or kernel is None:
         return None
-    features = output.intermediates["class_features"]
     return explain.class_activation_map(features, kernel, explain.INFECTED, against=explain.UNINFECTED)
 
 

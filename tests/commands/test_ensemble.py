@@ -94,8 +94,8 @@ def test_an_ensemble_is_no_member(models, tmp_path, capsys):
     [
         ("a", "an ensemble needs two models and more; name them with --checkpoint A,B"),
         ("a same", "same: has the weights of .*a; leave one of them out"),
-        ("a other", "other: its name differs from that of .*a; join models of one kind"),
-        ("a sure", "sure: its class threshold differs from that of .*a"),
+        ("a other", "other: differs from .*a in name, architecture, options; join models of one kind"),
+        ("a sure", "sure: differs from .*a in class threshold; join"),
         ("a absent", "absent: no model here"),
     ],
 )
