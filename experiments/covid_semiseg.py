@@ -5,8 +5,8 @@ python experiments/covid_semiseg.py --source_dir COPIES --workdir runs/covid_sem
 COPIES holds the folder covid_semiseg. For each of the five folds, networks of --seeds learn from the other four
 (`configs/covid_semiseg.py`) and are joined; the five ensembles are measured together, each on the fold that it never
 saw. `--folds all` trains networks on all 50 slices instead, for a test set that is held out elsewhere. The same command
-goes on where it was stopped. Once the data are prepared, several processes may take some folds each; the command without
-`--folds` then joins and measures what they left.
+goes on where it was stopped. Once the data are prepared, several processes may take some folds each; the command
+without `--folds` then joins and measures what they left.
 """
 
 import sys
