@@ -98,6 +98,8 @@ class ExampleStream:
 
     def _pasted(self, position: int) -> int | None:
         """The slice of the same part whose opacities are laid over an example; None: none are."""
+        if not self._paste:
+            return None
         rng = np.random.default_rng([self._seed, _PASTE, position])
         share = self._shares[self._place(position)[1]]
         return share.first + int(rng.integers(share.size)) if rng.random() < self._paste else None
