@@ -32,6 +32,7 @@ from phantom_study import phantom_study
 from scipy import ndimage
 
 from jcs_jax import Predictor, StudyPredictor, read_study
+from jcs_jax.diagnosis.result import ModelCard
 from jcs_jax.diagnosis.study_predictor import source_grid
 from jcs_jax.models.presets import build, get_preset
 from jcs_jax.report.dicom.pseudonyms import Pseudonyms
@@ -73,7 +74,8 @@ def predictor(name: str, positive: float, *, batch_size: int, flip: bool) -> Pre
     model = build(preset)
     shape = (1, *preset.preprocessing.size, 3)
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros(shape))
-    return Predictor(model, variables, preset, batch_size=batch_size, checkpoint=name, flip=flip)
+    card = ModelCard.of(name, preset.to_json())
+    return Predictor.of(model, variables, preset, batch_size=batch_size, flip=flip, card=card)
 
 
 def main() -> None:

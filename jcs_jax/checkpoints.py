@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jcs_jax import described_folder
 from jcs_jax.array_file import read_arrays
+from jcs_jax.described_folder import check_files, read_description, write_folder
 from jcs_jax.errors import InputError
-from jcs_jax.files import atomic_directory
 from jcs_jax.models.presets import Preset, build
-from jcs_jax.notice import RESEARCH_USE
 from jcs_jax.shipped import DESCRIPTION, resolve_model, shipped_models
 
 FORMAT = "jcs-model/1"
@@ -52,10 +52,10 @@ def save_model(path: str | os.PathLike[str], variables: Any, preset: Preset, *, 
             arrays = {kind: jax.tree.map(np.asarray, tree) for kind, tree in variables.items() if tree}
             checkpointer.save(folder.resolve() / ARRAYS, arrays)
 
-    return write_folder(path, write, preset=preset.to_json(), provenance=provenance)
+    return write_model_folder(path, write, preset=preset.to_json(), provenance=provenance)
 
 
-def write_folder(path: str | os.PathLike[str], write: Callable[[Path], None], **values: Any) -> Path:
+def write_model_folder(path: str | os.PathLike[str], write: Callable[[Path], None], **values: Any) -> Path:
     """Writes a model folder in either form: the arrays, and a description that tells the digests of their files.
 
     Args:
@@ -66,13 +66,7 @@ def write_folder(path: str | os.PathLike[str], write: Callable[[Path], None], **
     Returns:
       The folder.
     """
-    with atomic_directory(path) as folder:
-        write(folder)
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        digests = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
-        description = {"format": FORMAT, "notice": RESEARCH_USE, **values, "files": digests}
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    return Path(path)
+    return write_folder(path, write, description=DESCRIPTION, form=FORMAT, **values)
 
 
 def require_free(path: str | os.PathLike[str], *, overwrite: bool) -> None:
@@ -81,13 +75,7 @@ def require_free(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     Raises:
       InputError: if something is in the way.
     """
-    folder = Path(path)
-    if not folder.exists():
-        return
-    if not (folder / DESCRIPTION).is_file():
-        raise InputError(f"{folder}: exists and is no model folder; name another --output")
-    if not overwrite:
-        raise InputError(f"{folder}: exists already; name another --output or add --overwrite")
+    described_folder.require_free(path, description=DESCRIPTION, kind="model", overwrite=overwrite)
 
 
 def describe_model(path: str | os.PathLike[str]) -> tuple[Preset, dict[str, Any]]:
@@ -131,9 +119,7 @@ def _read_description(folder: Path) -> tuple[Preset, dict[str, Any], dict[str, s
             cure += f", or a model that comes with the package: {', '.join(shipped)}"
         raise InputError(f"{folder}: no model here ({DESCRIPTION} is missing); {cure}")
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-        if description["format"] != FORMAT:
-            raise InputError(f"{file}: format {description['format']!r}, expected {FORMAT!r}; convert it again")
+        description = read_description(file, form=FORMAT, cure="convert it again")
         return Preset.from_json(description["preset"]), description["provenance"], dict(description.get("files", {}))
     except InputError:
         raise
@@ -223,11 +209,6 @@ def _network(folder: Path, preset: Preset) -> tuple[nn.Module, Any]:
         raise InputError(f"{file}: describes no network of this version ({error}); convert or train again") from error
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check_files(folder: Path, digests: dict[str, str]) -> None:
     """Refuses arrays that are not those that were saved; Orbax reads over a flipped bit in silence."""
     packed, orbax = (folder / PACKED_ARRAYS).is_file(), (folder / ARRAYS).is_dir()
@@ -235,12 +216,7 @@ def _check_files(folder: Path, digests: dict[str, str]) -> None:
         raise InputError(f"{folder}: holds both {ARRAYS} and {PACKED_ARRAYS}; {_COPY}")
     if not packed and not orbax:
         raise InputError(f"{folder / (PACKED_ARRAYS if PACKED_ARRAYS in digests else ARRAYS)}: is missing; {_COPY}")
-    for name, digest in digests.items():
-        file = folder / name
-        if not file.is_file():
-            raise InputError(f"{file}: is missing; {_COPY}")
-        if _sha256(file) != digest:
-            raise InputError(f"{file}: is damaged; {_COPY}")
+    check_files(folder, digests, cure=_COPY)
     if packed and digests and PACKED_ARRAYS not in digests:
         raise InputError(f"{folder / PACKED_ARRAYS}: {DESCRIPTION} tells nothing of it; {_COPY}")
 

@@ -23,6 +23,7 @@ VERBS = {
     "calibrate": "choose a patient's threshold and temperature on validation data",
     "diagnose": "decision, activation maps, masks and measured lesions for CT studies",
     "convert": "read released PyTorch weights into a checkpoint",
+    "export": "write a checkpoint as programs that run without JAX, faster on a CPU",
     "benchmark": "time networks on this machine, alone or beside another program",
     "pack": "write a checkpoint as two files, in half the size if wanted",
     "ensemble": "join checkpoints of one kind into one that averages their answers",

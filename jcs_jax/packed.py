@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jcs_jax.array_file import largest_rounding, to_float16, write_arrays
-from jcs_jax.checkpoints import PACKED_ARRAYS, describe_model, flatten, load_model, weights_digest, write_folder
+from jcs_jax.checkpoints import PACKED_ARRAYS, describe_model, flatten, load_model, weights_digest, write_model_folder
 from jcs_jax.errors import InputError
 from jcs_jax.models.folding import FOLDABLE, fold_norms
 from jcs_jax.models.presets import Preset
@@ -71,7 +71,7 @@ def pack_model(
         except InputError as error:
             raise InputError(f"{folder}: {error}") from error
         rounding, rounded = max((largest_rounding(array, packed[name]), name) for name, array in arrays.items())
-    written = write_folder(
+    written = write_model_folder(
         output,
         lambda target: write_arrays(target / PACKED_ARRAYS, packed),
         preset=preset.to_json(),

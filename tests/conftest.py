@@ -1,5 +1,6 @@
 """Keeps a long test process from holding every program that it ever compiled."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 MOST_RESIDENT = 5e9  # bytes, from which compiled programs are given back
 PAGE = 4096
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test loads ONNX Runtime
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -20,6 +20,8 @@ class Options:
       output: folder of the cases' folders.
       checkpoint: model folder, or the name of a shipped model.
       classifier: the same of the network that screens slices; empty for the same network.
+      engine: the program that runs the networks, "jax" or one of `engines.names.ENGINES`.
+      precision: one of `engines.names.PRECISIONS`.
       batch_size: slices that go through a network at once.
       formats: of `report.study_folder.FORMATS`.
       overwrite: replace results of an earlier run.
@@ -37,6 +39,8 @@ class Options:
     output: Path
     checkpoint: str
     classifier: str = ""
+    engine: str = "jax"
+    precision: str = "float32"
     batch_size: int = 8
     formats: tuple[str, ...] = ("json", "html", "png")
     overwrite: bool = False

@@ -119,19 +119,20 @@ class Runner:
 
     @functools.cached_property
     def _predictor(self) -> Any:
+        return self._load(self._options.checkpoint)
+
+    def _load(self, checkpoint: str) -> Any:
         from jcs_jax.diagnosis.predictor import Predictor  # noqa: PLC0415  brings JAX
 
-        options = self._options
-        return Predictor.from_checkpoint(options.checkpoint, batch_size=options.batch_size, flip=options.flip)
+        names = ("batch_size", "flip", "engine", "precision")
+        return Predictor.from_checkpoint(checkpoint, **{name: getattr(self._options, name) for name in names})
 
     @functools.cached_property
     def _study_predictor(self) -> Any:
-        from jcs_jax.diagnosis.predictor import Predictor  # noqa: PLC0415  brings JAX
         from jcs_jax.diagnosis.study_predictor import StudyPredictor  # noqa: PLC0415  brings JAX
 
-        options, screening = self._options, None
-        if options.classifier:
-            screening = Predictor.from_checkpoint(options.classifier, batch_size=options.batch_size, flip=options.flip)
+        options = self._options
+        screening = self._load(options.classifier) if options.classifier else None
         return StudyPredictor(self._predictor, screening, segment_all=options.segment_all)
 
     def _pictures(self, case: Case, kind: CaseKind, seconds: dict[str, float]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     told = [require_unseen(provenance, part, own, values.data_dir) for own, part in sources.items()]
     notes = tuple(dict.fromkeys(note for part in told for note in part))
     model, variables, preset = load_model(values.checkpoint)
-    stages = Stages(model, variables, preset, batch_size=values.batch_size)
+    stages = Stages.of(model, variables, preset, batch_size=values.batch_size)
     if not stages.classifies:
         raise InputError(f"{values.checkpoint}: has no class head, so it has no answer to calibrate; give another")
     options = {"name": name, "share": values.share, "indecision": values.indecision, "notes": notes}

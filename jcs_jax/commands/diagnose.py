@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from jcs_jax.cli import BAD_INPUT, DONE, SOME_FAILED
+from jcs_jax.engines.names import ENGINES, PRECISIONS
 from jcs_jax.errors import InputError
 
 USAGE = """usage: jcs diagnose INPUT... --output DIR [--checkpoint DIR]
@@ -16,6 +17,8 @@ USAGE = """usage: jcs diagnose INPUT... --output DIR [--checkpoint DIR]
 INPUT is a case: a DICOM study (folder, zip file, DICOMDIR, or one file), a NIfTI file of CT in HU (.nii, .nii.gz), a
 folder of PNG or JPEG pictures, or one picture. Every case gets a folder with diagnosis.json, report.html and what
 --formats asks for. One that fails stops no other. Exit code 1: some cases failed; 2: none could be diagnosed.
+
+--engine openvino or onnxruntime runs a model that `jcs export` wrote, faster than JAX on a CPU.
 
 Names, dates and UIDs stay out of all results unless --keep_identifiers is given; a case whose name tells who the
 patient is gets a number for a name."""
@@ -36,6 +39,9 @@ def define_flags(values: flags.FlagValues) -> None:
     text("case_list", "", "Text file with more inputs, one a line.")
     text("shard", "", "I/N: only the I-th of N parts of the cases, for arrays of jobs.")
     text("pseudonym_key", "", "File with a secret: patients get the same pseudonyms in every run that uses it.")
+    flags.DEFINE_enum("engine", "jax", ["jax", *ENGINES], "Program that runs the networks.", flag_values=values)
+    told = "Numbers to compute with; bfloat16 is faster where the processor has it."
+    flags.DEFINE_enum("precision", "float32", list(PRECISIONS), told, flag_values=values)
     flags.DEFINE_integer("batch_size", 8, "Slices per batch.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("workers", 1, "Processes that work on cases side by side.", lower_bound=1, flag_values=values)
     switch("flip", "Average over every slice and its mirror image: twice the time.")
@@ -52,18 +58,29 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     from jcs_jax.report.dicom.instances import load_highdicom
     from jcs_jax.report.study_folder import DICOM_FORMATS
     from jcs_jax.report.summary import print_summary, print_timings
-    from jcs_jax.shipped import DEFAULT_MODEL, default_model
+    from jcs_jax.shipped import DEFAULT_MODEL
     from jcs_jax.study.cases import find_cases
 
     inputs = [*arguments, *(read_case_list(values.case_list) if values.case_list else [])]
     if not (inputs and values.output) or values.checkpoint == "":
         raise InputError("INPUT and --output are needed, and --checkpoint not empty; see `jcs diagnose --help`")
-    checkpoint = str(default_model()) if values.checkpoint is None else values.checkpoint
+    checkpoint = _default(values.engine) if values.checkpoint is None else values.checkpoint
     formats = parse_formats(values.formats)
     if set(formats) & set(DICOM_FORMATS):
         load_highdicom()  # before anything is computed
     key = read_key(values.pseudonym_key) if values.pseudonym_key else secrets.token_bytes(KEY_BYTES)
-    names = ("classifier", "batch_size", "overwrite", "skip_done", "series_uid", "flip", "segment_all", "debug")
+    names = (
+        "classifier",
+        "engine",
+        "precision",
+        "batch_size",
+        "overwrite",
+        "skip_done",
+        "series_uid",
+        "flip",
+        "segment_all",
+        "debug",
+    )
     options = Options(
         Path(values.output),
         checkpoint,
@@ -84,3 +101,13 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     for reason in outcome.failures.values():
         sys.stderr.write(f"jcs diagnose: {reason}\n")
     return SOME_FAILED if outcome.failures and outcome.reports else BAD_INPUT if outcome.failures else DONE
+
+
+def _default(engine: str) -> str:
+    """The model to take where none is named."""
+    from jcs_jax.shipped import DEFAULT_MODEL, default_model
+
+    if engine != "jax":
+        cure = f"make one with `jcs export --checkpoint {DEFAULT_MODEL} --output DIR` and name it with --checkpoint"
+        raise InputError(f"--engine={engine} runs an exported model; {cure}")
+    return str(default_model())

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from jcs_jax.diagnosis.decision import DEFAULT_RULE, LEAST_SLICES, decide, familiarity
+from jcs_jax.diagnosis.programs import JaxPrograms, Programs, Screening
 from jcs_jax.diagnosis.result import Diagnosis, MapAgreement, ModelCard, SliceDiagnosis, SliceFindings
-from jcs_jax.diagnosis.stages import Screening, Stages
+from jcs_jax.diagnosis.stages import Stages
 from jcs_jax.errors import InputError
 from jcs_jax.models.folding import fold_norms
 from jcs_jax.models.presets import Preset, build
@@ -28,55 +30,89 @@ class Predictor:
     """Diagnoses slices with one network.
 
     Args:
-      model: a Linen module as `jcs_jax.create_model` makes it.
-      variables: its variables.
+      programs: that run the network.
       preset: its preprocessing and thresholds.
       batch_size: most slices that go through the network at once.
-      checkpoint: name to report for the weights.
-      flip: average over every slice and its mirror image.
-      weights_sha256: hex digits to report, which tell weights apart.
+      card: what to report of the network; of the preset alone if left out.
 
     Raises:
       ValueError: if batch_size is below 1.
     """
 
-    def __init__(
-        self,
+    def __init__(self, programs: Programs, preset: Preset, *, batch_size: int = 8, card: ModelCard | None = None):
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        self.preset = preset
+        self.batch_size = batch_size
+        self.card = card or ModelCard.of(None, preset.to_json())
+        self.stages = Stages(programs, preset, batch_size=batch_size)
+
+    @classmethod
+    def of(
+        cls,
         model: nn.Module,
         variables: Mapping[str, Any],
         preset: Preset,
         *,
         batch_size: int = 8,
-        checkpoint: str | None = None,
         flip: bool = False,
-        weights_sha256: str | None = None,
-    ):
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        self.preset = preset
-        self.batch_size = batch_size
-        self.card = ModelCard.of(checkpoint, preset.to_json(), weights_sha256)
-        self.stages = Stages(model, variables, preset, flip=flip, batch_size=batch_size)
+        card: ModelCard | None = None,
+    ) -> Predictor:
+        """Of a network in memory, which JAX runs.
+
+        Args:
+          model: a Linen module as `jcs_jax.create_model` makes it.
+          variables: its variables.
+          preset: its preprocessing and thresholds.
+          batch_size: most slices that go through the network at once.
+          flip: average over every slice and its mirror image.
+          card: what to report of the network.
+        """
+        return cls(JaxPrograms(model, variables, preset, flip=flip), preset, batch_size=batch_size, card=card)
 
     @classmethod
     def from_checkpoint(
-        cls, name_or_path: str | os.PathLike[str], *, batch_size: int = 8, flip: bool = False
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        batch_size: int = 8,
+        flip: bool = False,
+        engine: str = "jax",
+        precision: str = "float32",
     ) -> Predictor:
         """Loads a model folder, as `jcs train` and `jcs convert` write it; norms are folded where they can be.
 
+        Args:
+          name_or_path: the folder, or the name of a shipped model; for an engine other than JAX, a folder that
+            `jcs export` wrote.
+          batch_size: most slices that go through the network at once.
+          flip: average over every slice and its mirror image.
+          engine: "jax", "onnxruntime" or "openvino".
+          precision: "float32" or "bfloat16", in which most is computed.
+
         Raises:
-          InputError: if it is none.
+          InputError: if it is none, or the engine can't run it.
         """
+        settings: dict[str, Any] = {"engine": engine, "precision": precision}
+        if engine != "jax":
+            from jcs_jax.diagnosis.engine_programs import EnginePrograms  # noqa: PLC0415  only for those who want an engine
+            from jcs_jax.engines.exported import read_export  # noqa: PLC0415  as above
+
+            found = read_export(name_or_path)
+            programs = EnginePrograms(found, engine, precision, flip=flip)
+            card = ModelCard.of(found.checkpoint, found.preset.to_json(), found.weights_sha256, **settings)
+            return cls(programs, found.preset, batch_size=batch_size, card=card)
         from jcs_jax import load_model  # noqa: PLC0415  Orbax takes seconds to import
         from jcs_jax.checkpoints import weights_digest  # noqa: PLC0415  as above
 
         model, variables, preset = load_model(name_or_path)
         folded, variables = fold_norms(preset, variables)
-        if folded is not preset:
-            model = build(folded)
-        name = Path(name_or_path).resolve().name
-        digest = weights_digest(name_or_path)
-        return cls(model, variables, preset, batch_size=batch_size, checkpoint=name, flip=flip, weights_sha256=digest)
+        if folded is not preset or precision != "float32":
+            model = build(folded, dtype=jnp.dtype(precision))
+        card = ModelCard.of(
+            Path(name_or_path).resolve().name, preset.to_json(), weights_digest(name_or_path), **settings
+        )
+        return cls.of(model, variables, preset, batch_size=batch_size, flip=flip, card=card)
 
     def predict(self, slices: Iterable[SliceImage]) -> list[SliceDiagnosis]:
         """Diagnoses slices that fit into memory together with their maps; see `stream`."""

@@ -16,6 +16,7 @@ from jcs_jax.diagnosis.decision import DEFAULT_RULE, decide, familiarity
 from jcs_jax.diagnosis.lesions import measure_lesions
 from jcs_jax.diagnosis.near_lungs import keep_near_lungs
 from jcs_jax.diagnosis.predictor import Predictor
+from jcs_jax.diagnosis.programs import Screening
 from jcs_jax.diagnosis.result import (
     Decision,
     Diagnosis,
@@ -26,7 +27,6 @@ from jcs_jax.diagnosis.result import (
     SourceGrid,
     StudyMaps,
 )
-from jcs_jax.diagnosis.stages import Screening
 from jcs_jax.errors import InputError
 from jcs_jax.preprocessing import Preprocessing
 from jcs_jax.study.lungs import Lungs, find_lungs

@@ -39,7 +39,8 @@ def lesion_probability(output: ModelOutput) -> Float[Array, "n h w"] | None:
     """Probability of opacity of each pixel, float32: the sigmoid of side map 0; None without segmentation."""
     if output.side_logits is None:
         return None
-    return jax.nn.sigmoid(output.side_logits[..., 0].astype(jnp.float32))
+    first = jax.lax.index_in_dim(output.side_logits, 0, axis=-1, keepdims=False)
+    return jax.nn.sigmoid(first.astype(jnp.float32))
 
 
 def infection_probability(output: ModelOutput) -> Float[Array, " n"] | None:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from jcs_jax.models.output import ModelOutput, named
 from jcs_jax.models.segmentation import refuse_small, segment_stages
 from jcs_jax.nn.attention import MIN_SIDE
-from jcs_jax.nn.layers import Style, resize_bilinear
+from jcs_jax.nn.layers import ResizeBilinear, Style
 from jcs_jax.nn.res2net import Res2NetEncoder
 
 
@@ -65,7 +65,7 @@ class Res2NetSegmenter(nn.Module):
         stages = encoder(x, from_features=res2net_features is not None, train=train)
         *finer, last = stages.values()
         logits, maps = segment_stages(
-            [*finer, resize_bilinear(last, [max(side, MIN_SIDE) for side in last.shape[1:3]])],
+            [*finer, ResizeBilinear()(last, [max(side, MIN_SIDE) for side in last.shape[1:3]])],
             size,
             features=self.decoder_channels[-1],
             channels=self.decoder_channels,

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jcs_jax.nn.layers import Conv, ConvNormAct, Norm, SqueezeExcite, Style, max_pool
+from jcs_jax.nn.layers import Conv, ConvNormAct, MaxPool, Norm, SqueezeExcite, Style
 from jcs_jax.nn.remat import rematerialised
 
 SE_REDUCTION = 4
@@ -74,7 +74,7 @@ class EnhancedFeatureModule(nn.Module):
         run = rematerialised(lambda module, x: module(x, train=train), self.style, train=train)
         stage5 = run(GroupedAtrousModule(self.features, (1, 3, 6, 9), style=self.style, name="gam5"), x)
         gam6 = GroupedAtrousModule(self.features, (1, 2, 3, 4), style=self.style, name="gam6")
-        return stage5, run(gam6, max_pool(stage5))
+        return stage5, run(gam6, MaxPool()(stage5))
 
 
 class AttentiveFeatureFusion(nn.Module):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jcs_jax.nn.attention import AttentiveFeatureFusion
-from jcs_jax.nn.layers import Conv, ConvNormAct, Style, resize_bilinear
+from jcs_jax.nn.layers import Conv, ConvNormAct, ResizeBilinear, Style
 from jcs_jax.nn.remat import rematerialised
 
 
@@ -59,7 +59,7 @@ class Decoder(nn.Module):
         features, number = self.channels[index], index + 1
         low = self._conv(features // 2, 1, f"lateral{number}")(stage, train=train)
         high = self._conv(features // 2, 1, f"above{number}")(above, train=train)
-        high = resize_bilinear(high, low.shape[1:3])
+        high = ResizeBilinear()(high, low.shape[1:3])
         return AttentiveFeatureFusion(features, style=self.style, name=f"fusion{number}")(low, high, train=train)
 
     def _conv(self, features: int, kernel: int, name: str) -> ConvNormAct:
@@ -79,7 +79,7 @@ class SideHeads(nn.Module):
     def __call__(self, levels: Sequence[Float[Array, "n h w c"]], size: Sequence[int]) -> Float[Array, "n h2 w2 k"]:
         """Returns (N, height, width, len(levels)) logits; map 0, of the finest level, is the answer."""
         logits = [
-            resize_bilinear(Conv(1, 1, style=self.style, name=f"side{number}")(level), size)
+            ResizeBilinear()(Conv(1, 1, style=self.style, name=f"side{number}")(level), size)
             for number, level in enumerate(levels, start=1)
         ]
         return jnp.concatenate(logits, axis=-1)
@@ -117,7 +117,7 @@ class EncoderFusion(nn.Module):
         return fused
 
     def _fuse(self, vgg: Array, res2net: Array, number: int, features: int, train: bool) -> Array:
-        x = jnp.concatenate([resize_bilinear(vgg, res2net.shape[1:3]), res2net], axis=-1)
+        x = jnp.concatenate([ResizeBilinear()(vgg, res2net.shape[1:3]), res2net], axis=-1)
         for name in ("join", "refine", "output"):
             x = ConvNormAct(features, 3, style=self.style, name=f"{name}{number}")(x, train=train)
         return x

@@ -216,3 +216,27 @@ def max_pool(
     for other in others:
         best = jnp.where((other > best) | jnp.isnan(other), other, best)
     return best
+
+
+class MaxPool(nn.Module):
+    """`max_pool` as a module without parameters, so that an export can tell it from its operations.
+
+    Attributes:
+      window: side of the square windows.
+      stride: of both axes.
+      padding: rows and columns added on every side.
+    """
+
+    window: int = 2
+    stride: int = 2
+    padding: int = 0
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
+        return max_pool(x, self.window, stride=self.stride, padding=self.padding)
+
+
+class ResizeBilinear(nn.Module):
+    """`resize_bilinear` as a module without parameters, as `MaxPool` is one."""
+
+    def __call__(self, x: Float[Array, "n h w c"], size: Sequence[int]) -> Float[Array, "n h2 w2 c"]:
+        return resize_bilinear(x, size)

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jcs_jax.nn.layers import Conv, Norm, Style, max_pool
+from jcs_jax.nn.layers import Conv, MaxPool, Norm, Style
 from jcs_jax.nn.remat import rematerialised
 
 SCALES = 4
@@ -109,7 +109,7 @@ class Res2NetEncoder(nn.Module):
             stem = functools.partial(Res2NetEncoder._stem, train=train)
             x = rematerialised(stem, self.style, train=train)(self, x)
         stages = {"stage0": x}
-        x = max_pool(x, 3, padding=1)
+        x = MaxPool(3, padding=1)(x)
         for stage, (planes, depth) in enumerate(zip(self.planes, self.depths, strict=True), start=1):
             for index in range(depth):
                 first = index == 0

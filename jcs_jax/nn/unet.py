@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jcs_jax.nn.layers import Conv, ConvNormAct, Style, max_pool, resize_bilinear
+from jcs_jax.nn.layers import Conv, ConvNormAct, MaxPool, ResizeBilinear, Style
 from jcs_jax.nn.remat import rematerialised
 
 
@@ -55,7 +55,7 @@ class UNetEncoder(nn.Module):
 
     def _stage(self, x: Array, index: int, train: bool) -> Array:
         block = DoubleConv(self.channels[index], style=self.style, name=f"stage{index + 1}")
-        return block(max_pool(x) if index else x, train=train)
+        return block(MaxPool()(x) if index else x, train=train)
 
 
 class UNetDecoder(nn.Module):
@@ -89,5 +89,5 @@ class UNetDecoder(nn.Module):
     def _level(self, stage: Array, above: Array, number: int, train: bool) -> Array:
         features = stage.shape[-1]
         above = Conv(features, 1, style=self.style, name=f"above{number}")(above)
-        joined = jnp.concatenate([stage, resize_bilinear(above, stage.shape[1:3])], axis=-1)
+        joined = jnp.concatenate([stage, ResizeBilinear()(above, stage.shape[1:3])], axis=-1)
         return DoubleConv(features, style=self.style, name=f"level{number}")(joined, train=train)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jcs_jax.nn.layers import ConvNormAct, Style, max_pool
+from jcs_jax.nn.layers import ConvNormAct, MaxPool, Style
 from jcs_jax.nn.remat import rematerialised
 
 
@@ -55,7 +55,7 @@ class VGGEncoder(nn.Module):
 
     def _stage(self, x: Array, number: int, train: bool) -> Array:
         if number in (2, 3, 4):
-            x = max_pool(x)
+            x = MaxPool()(x)
         for index in range(1, self.depths[number - 1] + 1):
             layer = ConvNormAct(self.channels[number - 1], style=self.style, name=f"conv{number}_{index}")
             x = layer(x, train=train)

@@ -71,6 +71,8 @@ def model_values(model: ModelCard) -> dict[str, Any]:
         "name": model.preset["name"],
         "checkpoint": model.checkpoint,
         "weights_sha256": model.weights_sha256,
+        "engine": model.engine,
+        "precision": model.precision,
         "source": model.preset["source"],
         "preset": dict(model.preset),
     }

@@ -148,7 +148,7 @@ def test_the_slice_threshold_is_the_best_one_of_all(flags, data_dir):
     assert sensitivity + specificity == max(sum(rates(threshold)) for threshold in probability)
     record = provenance["calibration"]
     assert (record["slice_sensitivity"], record["slice_specificity"]) == (sensitivity, specificity)
-    predictor = Predictor(StubNetwork(), stub_network.VARIABLES, preset)
+    predictor = Predictor.of(StubNetwork(), stub_network.VARIABLES, preset)
     slices = [stub_network.slice_of(one.image, one.name) for one in examples]
     called = [one.findings.positive for one in predictor.predict(slices)]
     assert called == (probability >= preset.class_threshold).tolist()
@@ -224,7 +224,7 @@ def test_more_data_that_make_no_sense_are_refused(flags, capsys, more, said):
 def test_a_diagnosis_uses_the_rule(flags, data_dir):
     assert _run(flags | {"indecision": 0.01}) == 0
     preset, _ = describe_model(flags["output"])
-    predictor = Predictor(StubNetwork(), stub_network.VARIABLES, preset)
+    predictor = Predictor.of(StubNetwork(), stub_network.VARIABLES, preset)
     answers = {}
     for patient, pictures in _slices(data_dir).items():
         findings = tuple(one.findings for one in predictor.predict(pictures))

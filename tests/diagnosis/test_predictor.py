@@ -19,7 +19,7 @@ from jcs_jax.models.presets import build
 
 
 def _predictor(batch_size: int = 8, preset=None, **options) -> Predictor:
-    return Predictor(StubNetwork(**options), VARIABLES, preset or stub_network.preset(), batch_size=batch_size)
+    return Predictor.of(StubNetwork(**options), VARIABLES, preset or stub_network.preset(), batch_size=batch_size)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_mean_of_the_activation_map_is_the_log_odds_of_the_reported_probability(
 
 def test_infection_shows_in_the_map_even_where_its_own_logit_is_negative():
     variables = {"params": {"class_head": {"kernel": np.array([[0.0, 0.0], [-3.0, -1.0]], np.float32)}}}
-    (result,) = Predictor(StubNetwork(), variables, stub_network.preset()).predict([slice_of(square())])
+    (result,) = Predictor.of(StubNetwork(), variables, stub_network.preset()).predict([slice_of(square())])
     assert result.findings.class_probability == pytest.approx(0.8808, abs=1e-4)  # logits (-3, -1)
     np.testing.assert_allclose(result.activation, np.full((SIDE, SIDE), 2.0), rtol=1e-6)
 
@@ -128,7 +128,7 @@ def test_no_slices_give_no_results(predictor):
 
 def test_network_without_class_head_gives_a_mask_only():
     stub = StubNetwork(classifies=False)
-    (result,) = Predictor(stub, {"params": {}}, stub_network.preset()).predict([slice_of(square())])
+    (result,) = Predictor.of(stub, {"params": {}}, stub_network.preset()).predict([slice_of(square())])
     assert result.activation is None
     assert result.findings.class_probability is None
     assert result.findings.positive is None
@@ -157,7 +157,7 @@ def test_centre_crop_is_noted_and_leaves_the_rim_unjudged():
 
 def test_answers_that_are_not_finite_are_an_error():
     broken = {"params": {"class_head": {"kernel": np.full((2, 2), np.nan, np.float32)}}}
-    predictor = Predictor(StubNetwork(), broken, stub_network.preset())
+    predictor = Predictor.of(StubNetwork(), broken, stub_network.preset())
     with pytest.raises(InputError, match=r"bad\.png: the network's answer is not finite"):
         predictor.predict([slice_of(square(), "bad.png")])
 
@@ -223,6 +223,6 @@ def test_norms_of_a_checkpoint_are_folded_and_the_answer_stays(tmp_path):
     assert "kernel" in compiled
     assert "norm" not in compiled
     image = slice_of(np.random.default_rng(0).random((40, 50), np.float32))
-    (expected,), (got,) = Predictor(model, variables, preset).predict([image]), predictor.predict([image])
+    (expected,), (got,) = Predictor.of(model, variables, preset).predict([image]), predictor.predict([image])
     np.testing.assert_allclose(got.probability, expected.probability, atol=1e-5)
     assert got.findings.class_probability == pytest.approx(expected.findings.class_probability, abs=1e-5)

@@ -32,7 +32,7 @@ def slices() -> list[np.ndarray]:
 
 def test_both_stages_agree_with_the_whole_network(joint, slices):
     model, variables, _ = joint
-    stages = Stages(*joint, batch_size=4)
+    stages = Stages.of(*joint, batch_size=4)
     screened = stages.screen(slices)
     whole = jax.jit(model.apply)(variables, np.stack([*slices, slices[0]]))
     np.testing.assert_allclose([one.probability for one in screened], infection_probability(whole)[:3], rtol=1e-5)
@@ -47,7 +47,7 @@ def test_both_stages_agree_with_the_whole_network(joint, slices):
 
 def test_the_trunk_is_computed_once(joint, slices):
     """Stage two must use what stage one left: with another slice's trunk, its answer changes."""
-    stages = Stages(*joint, batch_size=4)
+    stages = Stages.of(*joint, batch_size=4)
     trunks = [one.trunk for one in stages.screen(slices)]
     assert set(trunks[0]) == {"stage0", "stage1", "stage2", "stage3", "stage4"}
     own, others = stages.segment(slices, trunks), stages.segment(slices, trunks[::-1])
@@ -56,20 +56,20 @@ def test_the_trunk_is_computed_once(joint, slices):
 
 
 def test_some_slices_of_a_batch_can_go_on(joint, slices):
-    stages = Stages(*joint, batch_size=4)
+    stages = Stages.of(*joint, batch_size=4)
     trunks = [one.trunk for one in stages.screen(slices)]
     both, one = stages.segment(slices, trunks), stages.segment(slices[1:2], trunks[1:2])
     np.testing.assert_allclose(one[0], both[1], rtol=1e-4, atol=1e-6)
 
 
 def test_without_a_trunk_the_second_stage_starts_anew(joint, slices):
-    stages = Stages(*joint, batch_size=4)
+    stages = Stages.of(*joint, batch_size=4)
     trunks = [one.trunk for one in stages.screen(slices)]
     np.testing.assert_allclose(stages.segment(slices, [{}] * 3), stages.segment(slices, trunks), rtol=1e-4, atol=1e-6)
 
 
 def test_flips_average_the_slice_and_its_mirror_image(joint, slices):
-    plain, flipped = Stages(*joint, batch_size=4), Stages(*joint, flip=True, batch_size=4)
+    plain, flipped = Stages.of(*joint, batch_size=4), Stages.of(*joint, flip=True, batch_size=4)
     mirrored = [np.ascontiguousarray(one[:, ::-1]) for one in slices]
     first, second, both = plain.screen(slices), plain.screen(mirrored), flipped.screen(slices)
     for a, b, mean in zip(first, second, both, strict=True):
@@ -83,7 +83,7 @@ def test_flips_average_the_slice_and_its_mirror_image(joint, slices):
 
 @pytest.mark.parametrize(("name", "classifies", "segments"), [("classifier", True, False), ("segmenter", False, True)])
 def test_networks_of_one_stage_say_which(name, classifies, segments, slices):
-    stages = Stages(*_network(name))
+    stages = Stages.of(*_network(name))
     assert (stages.classifies, stages.segments) == (classifies, segments)
     if segments:
         assert stages.segment(slices, [{}] * 3)[0].shape == (SIDE, SIDE)
@@ -92,11 +92,11 @@ def test_networks_of_one_stage_say_which(name, classifies, segments, slices):
 
 
 def test_side_maps_but_the_first_are_not_computed(joint, slices):
-    stages = Stages(*joint, batch_size=4)
+    stages = Stages.of(*joint, batch_size=4)
     model, variables, _ = joint
     trunk = {}
     images = np.stack([*slices, slices[0]])
-    ours = stages._segment.lower(variables, images, trunk).compile().cost_analysis()["flops"]
+    ours = stages._programs._segment.lower(variables, images, trunk).compile().cost_analysis()["flops"]
     all_maps = jax.jit(lambda v, x: jax.nn.sigmoid(model.apply(v, x).side_logits)).lower(variables, images)
     assert ours < all_maps.compile().cost_analysis()["flops"]
 
@@ -105,6 +105,6 @@ def test_an_answer_that_is_not_finite_is_refused(joint, slices):
     model, variables, preset = joint
     broken = jax.tree.map(lambda leaf: leaf * np.nan, variables)
     with pytest.raises(InputError, match="not finite"):
-        Stages(model, broken, preset).screen(slices)
+        Stages.of(model, broken, preset).screen(slices)
     with pytest.raises(InputError, match="not finite"):
-        Stages(model, broken, preset).segment(slices, [{}] * 3)
+        Stages.of(model, broken, preset).segment(slices, [{}] * 3)

@@ -22,6 +22,7 @@ from chest_study import (
 from jcs_jax import read_study
 from jcs_jax.diagnosis.decision import DEFAULT_RULE, FAMILIARITY_UNKNOWN
 from jcs_jax.diagnosis.predictor import Predictor
+from jcs_jax.diagnosis.result import ModelCard
 from jcs_jax.diagnosis.study_predictor import StudyPredictor, source_grid
 from jcs_jax.errors import InputError
 from jcs_jax.models.operating_point import FamiliarFeatures, PatientRule
@@ -31,7 +32,7 @@ CHEST, HEALTHY = chest(), chest(lesions=0)
 
 
 def _predictor(*, variables: dict = VARIABLES, flip: bool = False, **options) -> StudyPredictor:
-    return StudyPredictor(Predictor(ChestNetwork(), variables, chest_preset(**options), flip=flip))
+    return StudyPredictor(Predictor.of(ChestNetwork(), variables, chest_preset(**options), flip=flip))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_slices_are_counted_one_by_one_and_stages_timed(predictor, healthy):
 def test_a_network_that_crops_its_input_judges_the_centre_only(tmp_path):
     preset = chest_preset()
     crop = dataclasses.replace(preset.preprocessing, geometry="centre_crop", size=(48, 48), shorter_side=64)
-    network = Predictor(ChestNetwork(), VARIABLES, dataclasses.replace(preset, preprocessing=crop))
+    network = Predictor.of(ChestNetwork(), VARIABLES, dataclasses.replace(preset, preprocessing=crop))
     volume = read_study(write_chest_nifti(tmp_path / "chest.nii", CHEST))
     _, maps = StudyPredictor(network).diagnose(volume, "chest")
     inside = np.zeros_like(CHEST.mask)
@@ -151,7 +152,9 @@ def test_a_network_that_crops_its_input_judges_the_centre_only(tmp_path):
 
 
 def test_a_screening_network_needs_a_class_head(predictor):
-    blind = Predictor(ChestNetwork(classifies=False), {"params": {}}, chest_preset("segmenter"), checkpoint="blind")
+    preset = chest_preset("segmenter")
+    card = ModelCard.of("blind", preset.to_json())
+    blind = Predictor.of(ChestNetwork(classifies=False), {"params": {}}, preset, card=card)
     with pytest.raises(InputError, match="blind: has no class head"):
         StudyPredictor(blind, blind)
 

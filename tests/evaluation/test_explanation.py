@@ -111,7 +111,9 @@ class TestTheMap:
     def test_is_the_one_that_a_diagnosis_shows(self, geometry, side):
         preset = stub_network.preset(**geometry)
         image = np.random.default_rng(0).random((side, side + 30), np.float32)
-        (diagnosis,) = Predictor(StubNetwork(), stub_network.VARIABLES, preset).predict([stub_network.slice_of(image)])
+        (diagnosis,) = Predictor.of(StubNetwork(), stub_network.VARIABLES, preset).predict(
+            [stub_network.slice_of(image)]
+        )
         source = ArraySource([Example(image, name="a")])
         (prediction,) = predictions(StubNetwork(), stub_network.VARIABLES, preset, source, batch_size=1)
         assert prediction.activation.shape == image.shape

@@ -66,7 +66,7 @@ def test_the_activation_map_is_the_mean_and_belongs_to_the_logits(joint):
 
 def test_a_diagnosis_in_two_stages_says_the_same(joint):
     preset, ensemble, joined, _, got = joint
-    stages = Stages(ensemble, joined, _of(preset), batch_size=2)
+    stages = Stages.of(ensemble, joined, _of(preset), batch_size=2)
     inputs = list(np.asarray(IMAGES))
     screened = stages.screen(inputs)
     np.testing.assert_allclose([one.probability for one in screened], infection_probability(got), atol=1e-5)

@@ -90,7 +90,15 @@ def made_report() -> dict[str, Any]:
 
 def _model(name: str) -> dict[str, Any]:
     preset = {"name": name, "options": {"norm": "batch"}, "preprocessing": {"size": [512, 512], "shorter_side": None}}
-    return {"name": name, "checkpoint": None, "weights_sha256": None, "source": "made up", "preset": preset}
+    return {
+        "name": name,
+        "checkpoint": None,
+        "weights_sha256": None,
+        "engine": "jax",
+        "precision": "float32",
+        "source": "made up",
+        "preset": preset,
+    }
 
 
 def _slice_values(index: int, area: float) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class ModelCard:
       class_threshold: probability from which a slice counts as positive.
       mask_threshold: probability from which a pixel counts as opacified.
       weights_sha256: hex digits that tell weights apart; None for a model in memory.
+      engine: the program that ran it.
+      precision: in which most was computed.
     """
 
     checkpoint: str | None
@@ -34,12 +36,23 @@ class ModelCard:
     class_threshold: float
     mask_threshold: float
     weights_sha256: str | None = None
+    engine: str = "jax"
+    precision: str = "float32"
 
     @classmethod
-    def of(cls, checkpoint: str | None, preset: Mapping[str, Any], weights_sha256: str | None = None) -> ModelCard:
+    def of(
+        cls,
+        checkpoint: str | None,
+        preset: Mapping[str, Any],
+        weights_sha256: str | None = None,
+        *,
+        engine: str = "jax",
+        precision: str = "float32",
+    ) -> ModelCard:
         """Of a preset's plain values, without the long list of what its features are like."""
         told = {key: value for key, value in preset.items() if key != "familiar"}
-        return cls(checkpoint, told, preset["class_threshold"], preset["mask_threshold"], weights_sha256)
+        thresholds = preset["class_threshold"], preset["mask_threshold"]
+        return cls(checkpoint, told, *thresholds, weights_sha256, engine, precision)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Exported networks, run by other programs than JAX."""
