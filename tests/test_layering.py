@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "report": {"diagnosis.result"},
     "doctor": {"data", "evaluation", "metrics", "models", "report.overlay", "training"},
     "batch": {"data", "diagnosis", "metrics", "models", "report", "study"},
-    "benchmark": {"models", "training"},
+    "benchmark": {"diagnosis.programs", "engines", "export", "models", "training"},
     "cli": {"training"},
 }
 ABOVE_ALL = {"commands"}

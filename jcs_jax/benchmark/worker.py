@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from jcs_jax.benchmark.engine_workload import compile_for_engine
 from jcs_jax.benchmark.limits import measure_limits
 from jcs_jax.benchmark.workload import Workload, compile_workload
 
@@ -31,13 +32,13 @@ def serve(environment: Mapping[str, str]) -> None:
     """
     work = Workload(**json.loads(environment[VARIABLE]))
     begun = time.perf_counter()
-    compiled = compile_workload(work)
+    compiled = compile_workload(work) if work.engine == "jax" else compile_for_engine(work)
     compile_seconds = time.perf_counter() - begun
     for _ in range(WARM_UP):
         compiled.run()
     _tell(
         {
-            "program": "jcs_jax",
+            "program": f"jcs_jax with {work.engine}",
             "device": jax.devices()[0].device_kind,
             "compile_seconds": compile_seconds,
             "flops": compiled.flops,

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcs_jax.engines.names import ENGINES, PRECISIONS
 from jcs_jax.models.folding import fold_norms
 from jcs_jax.models.output import ModelOutput, infection_probability, lesion_probability
-from jcs_jax.models.presets import build, get_preset
+from jcs_jax.models.presets import Preset, build, get_preset
 from jcs_jax.training.objective import Objective
 from jcs_jax.training.optimizers import reference_optimizer, reference_schedule
 from jcs_jax.training.state import NEVER, TrainState, create_state
@@ -23,7 +24,6 @@ from jcs_jax.training.steps import make_train_step
 
 Task = Literal["inference", "training"]
 TASKS = ("inference", "training")
-DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Workload:
       batch: images at once.
       dtype: of the activations; parameters are float32.
       remat: compute activations again in the backward pass.
+      engine: the program that computes; another one than JAX only in inference.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Workload:
     batch: int = 1
     dtype: str = "float32"
     remat: bool = False
+    engine: str = "jax"
 
     @property
     def side(self) -> int:
@@ -56,11 +58,13 @@ class Workload:
         """Refuses work that isn't there.
 
         Raises:
-          ValueError: an unknown task or dtype, or a size or batch that can't be.
+          ValueError: an unknown task, dtype or engine, or a size or batch that can't be.
         """
-        for value, known in ((self.task, TASKS), (self.dtype, DTYPES)):
+        for value, known in ((self.task, TASKS), (self.dtype, PRECISIONS), (self.engine, ("jax", *ENGINES))):
             if value not in known:
                 raise ValueError(f"{value!r} is not known; choose {' or '.join(known)}")
+        if self.engine != "jax" and self.task != "inference":
+            raise ValueError(f"{self.engine} computes inference only; training is JAX's")
         if self.size < 0 or self.batch < 1:
             raise ValueError(f"there is no batch of {self.batch} images of side {self.size}")
 
@@ -133,12 +137,16 @@ def training_step(work: Workload) -> tuple[Any, TrainState]:
     return make_train_step(model, optimizer, Objective(segmentation="reference"), ema_decay=0.0), state
 
 
-def _inference(work: Workload) -> Compiled:
+def random_network(work: Workload) -> tuple[nn.Module, Any, Preset]:
+    """A network with random weights, norms folded, in the precision of the work; its variables, its preset."""
     preset = get_preset(work.name)
-    variables = random_variables(_variable_shapes(build(preset), work.side))
-    folded, variables = fold_norms(preset, variables)
-    model = build(folded, dtype=jnp.dtype(work.dtype))
-    variables = jax.device_put(variables)
+    folded, variables = fold_norms(preset, random_variables(_variable_shapes(build(preset), work.side)))
+    own = {} if work.engine != "jax" else {"dtype": jnp.dtype(work.dtype)}
+    return build(folded, **own), jax.device_put(variables), folded
+
+
+def _inference(work: Workload) -> Compiled:
+    model, variables, _ = random_network(work)
     images = jax.device_put(random_batch(work.batch, work.side)["image"])
     lowered = jax.jit(functools.partial(_answers, model)).lower(variables, images)
     compiled = lowered.compile()

@@ -12,10 +12,11 @@ from typing import Any
 
 from absl import flags
 
+from jcs_jax.engines.names import ENGINES
 from jcs_jax.errors import InputError
 
 USAGE = """usage: jcs benchmark [--name N,...] [--task inference|training] [--size S,...] [--batch B,...] [--rounds R]
-         [--against CMD]
+         [--engine jax|onnxruntime|openvino] [--against CMD]
 
 Times networks with random weights and images: in inference probability of infection and mask, norms folded; in
 training a step of the released recipe. One line of JSON a setting goes to stdout, one to read to stderr: median of the
@@ -23,9 +24,9 @@ rounds, memory, GFLOP/s, and the share of what large matrix products and copies 
 when other programs are quiet, or after --patience; their load is told.
 
 --against names a program that does the same work in turn, A B, B A. It finds the work as JSON in the environment
-variable JCS_BENCHMARK: name, task, size, batch, dtype, remat. When it is warm it writes a line of JSON with whatever it
-tells of itself. For every line on its stdin it does the work once and answers {"seconds": ...}. Another version of this
-package does so as `PYTHON -m jcs_jax.benchmark`."""
+variable JCS_BENCHMARK: name, task, size, batch, dtype, remat, engine. When it is warm it writes a line of JSON with
+whatever it tells of itself. For every line on its stdin it does the work once and answers {"seconds": ...}. Another
+version of this package does so as `PYTHON -m jcs_jax.benchmark`."""
 
 NAMES = ("classifier", "segmenter", "joint")
 
@@ -36,6 +37,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("size", ["0"], "Sides of the images in pixels; 0 is the network's own.", flag_values=values)
     flags.DEFINE_list("batch", ["1"], "Images at once.", flag_values=values)
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the activations.", flag_values=values)
+    flags.DEFINE_enum("engine", "jax", ["jax", *ENGINES], "Program that computes inference.", flag_values=values)
     flags.DEFINE_bool("remat", False, "Training computes activations again in its backward pass.", flag_values=values)
     flags.DEFINE_integer("rounds", 7, "Timed runs of each program.", lower_bound=1, flag_values=values)
     flags.DEFINE_string("against", "", "A program that does the same work in turn.", flag_values=values)
@@ -63,7 +65,9 @@ def _works(values: flags.FlagValues) -> list[dict[str, Any]]:
     if unknown := [name for name in values.name if name not in preset_names()]:
         raise InputError(f"--name: no network is called {unknown[0]!r}; choose of {', '.join(preset_names())}")
     sides, batches = _whole_numbers(values.size, "size", 0), _whole_numbers(values.batch, "batch", 1)
-    kept = {"task": values.task, "dtype": values.dtype, "remat": values.remat}
+    if values.engine != "jax" and values.task != "inference":
+        raise InputError(f"--engine={values.engine} computes inference only; leave --task={values.task} to jax")
+    kept = {"task": values.task, "dtype": values.dtype, "remat": values.remat, "engine": values.engine}
     return [
         {"name": name, "size": side, "batch": batch, **kept}
         for name, side, batch in itertools.product(values.name, sides, batches)
@@ -99,7 +103,8 @@ def _readable(result: Mapping[str, Any]) -> str:
     """A line for people."""
     side = f"{result['size']} x {result['size']}" if result["size"] else "own size"
     line = (
-        f"{result['name']} {result['task']}, {side}, batch {result['batch']}, {result['dtype']}: "
+        f"{result['name']} {result['task']}, {side}, batch {result['batch']}, {result['dtype']}, "
+        f"{result['engine']}: "
         f"{result['seconds']:.4g} s ({result['fastest']:.4g} to {result['slowest']:.4g}), "
         f"{result['gflops']:.0f} GFLOP/s, {result['share_of_limit']:.0%} of the limit, {result['peak_rss_mb']:.0f} MB"
     )

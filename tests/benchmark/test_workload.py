@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from jcs_jax.benchmark.engine_workload import compile_for_engine
 from jcs_jax.benchmark.limits import measure_limits
 from jcs_jax.benchmark.workload import Workload, compile_workload
 from jcs_jax.models.presets import get_preset
@@ -26,6 +27,15 @@ def test_a_segmenting_network_answers_with_its_mask_only():
     assert compiled.least_bytes < 4 * 1.5e6  # parameters, picture and one map
 
 
+def test_an_engine_does_the_same_work():
+    work = Workload("joint_tiny", size=32, batch=2, engine="onnxruntime")
+    compiled = compile_for_engine(work)
+    compiled.run()
+    own = compile_workload(Workload("joint_tiny", size=32, batch=2))
+    assert compiled.flops == pytest.approx(own.flops, rel=0.1)
+    assert compiled.least_bytes == pytest.approx(own.least_bytes, rel=0.2)
+
+
 def test_an_unknown_size_is_the_networks_own():
     assert Workload("classifier").side == get_preset("classifier").preprocessing.size[0] == 224
 
@@ -35,6 +45,8 @@ def test_an_unknown_size_is_the_networks_own():
     [
         ({"task": "play"}, "'play' is not known; choose inference or training"),
         ({"dtype": "int8"}, "'int8' is not known; choose float32 or bfloat16"),
+        ({"engine": "torch"}, "'torch' is not known; choose jax or onnxruntime or openvino"),
+        ({"engine": "openvino", "task": "training"}, "openvino computes inference only; training is JAX's"),
         ({"batch": 0}, "no batch of 0 images of side 0"),
         ({"size": -1}, "no batch of 1 images of side -1"),
     ],
