@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from absl import flags, logging
 
+from jcs_jax.compile_cache import cache_settings
 from jcs_jax.errors import InputError
 from jcs_jax.notice import RESEARCH_USE
 
@@ -109,5 +111,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def console_main() -> None:
-    """The entry point of the installed `jcs` script."""
+    """The entry point of the installed `jcs` script; what JAX compiles is kept for the next run."""
+    os.environ.update(cache_settings(os.environ))
     sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ import pytest
 MOST_RESIDENT = 5e9  # bytes, from which compiled programs are given back
 PAGE = 4096
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before a test loads ONNX Runtime
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # programs started by tests leave the user's alone
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -52,7 +52,8 @@ MAY_IMPORT = {
     "doctor": {"data", "evaluation", "metrics", "models", "report.overlay", "training"},
     "batch": {"data", "diagnosis", "metrics", "models", "report", "study"},
     "benchmark": {"diagnosis.programs", "engines", "export", "models", "training"},
-    "cli": {"training"},
+    "compile_cache": set(),
+    "cli": {"compile_cache", "training"},
 }
 ABOVE_ALL = {"commands"}
 UNSAFE = {"cloudpickle", "dill", "joblib", "marshal", "shelve", "tensorflow", "torch"}
