@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jcs_jax.checkpoints import describe_model, load_model, weights_digest
@@ -59,11 +60,9 @@ def export_model(
     if unknown := sorted(set(forms) - set(FORMS)):
         raise ValueError(f"no form is called {', '.join(unknown)}; choose from {', '.join(FORMS)}")
     folder = resolve_model(name_or_path)
-    model, variables, preset = load_model(folder)
+    _, variables, preset = load_model(folder)
     folded, variables = fold_norms(preset, variables)
-    if folded is not preset:
-        model = build(folded)
-    network = Network.of(model, variables, folded)
+    network = Network.of(build(folded, dtype=jnp.float32), variables, folded)
     able = {SCREEN: network.classifies, SEGMENT: network.segments}
     stages = {name: Stage(network, variables, name, preset.preprocessing.size) for name, can in able.items() if can}
     made: list[ExportedProgram] = []

@@ -50,8 +50,7 @@ class Stage:
         if self._name == SCREEN:
             told = self._network.screen(self._variables, inputs[IMAGES])
             trunk = {TRUNK + name: jnp.transpose(maps, (0, 3, 1, 2)) for name, maps in told.trunk.items()}
-            one: Any = told
-            return {**{name: getattr(one, name) for name in ("probability", "activation", "features")}, **trunk}
+            return {**{name: getattr(told, name) for name in ("probability", "activation", "features")}, **trunk}
         trunk = {
             name.removeprefix(TRUNK): jnp.transpose(maps, (0, 2, 3, 1))
             for name, maps in inputs.items()
@@ -73,19 +72,12 @@ def to_onnx(stage: Stage) -> bytes:
     graph = Graph()
     given = [Stored(name, tuple(range(len(one.shape)))) for name, one in stage.inputs.items()]
     results = Translation(graph).inline(program, given)
-    shapes = [jax.tree.leaves(outputs)[index].shape for index in range(len(results))]
-    whole = [
-        transposed(graph, plain(graph, one, shape), range(len(shape)))
-        for one, shape in zip(results, shapes, strict=True)
-    ]
-    model = graph.model(
-        [Port(name, _sides(one.shape)) for name, one in stage.inputs.items()],
-        [
-            (Port(name, _sides(shape)), one.name)
-            for name, shape, one in zip(sorted(outputs), shapes, whole, strict=True)
-        ],
-        told={"notice": RESEARCH_USE},
-    )
+    returned = []
+    for (name, one), result in zip(sorted(outputs.items()), results, strict=True):  # as JAX orders a dictionary
+        whole = transposed(graph, plain(graph, result, one.shape), range(len(one.shape)))
+        returned.append((Port(name, _sides(one.shape)), whole.name))
+    taken = [Port(name, _sides(one.shape)) for name, one in stage.inputs.items()]
+    model = graph.model(taken, returned, told={"notice": RESEARCH_USE})
     return model.SerializeToString()
 
 
