@@ -4,10 +4,12 @@ Run from the project's folder, once for each setting, since a process has only o
 
     PYTHONPATH=tests/support .venv/bin/python benchmarks/study_speed.py --name joint_small [--classifier classifier]
         [--slices 300] [--positive 0.0] [--formats json,html] [--source dicom] [--flip]
+        [--engine openvino] [--precision bfloat16]
 
 The study is a phantom of 512 x 512 pixels with noise, written to a temporary folder as DICOM or NIfTI and read from
-there. Weights are random; `--positive` is the share of slices, 0 or 1, that are taken for positive whatever the
-network says of them: 0 is an uninfected patient, for whom only the classifier runs.
+there. Weights are random; `--positive` is the share of slices that are taken for positive whatever the network says of
+them, evenly spread: 0 is an uninfected patient, for whom only the classifier runs. Another process makes the network
+and exports it, so that the peak is that of a diagnosis.
 
 One line of JSON goes to stdout: seconds by stage (`networks` includes compilation; `networks_again` is a second pass
 that doesn't), `total_s` without the second pass, `peak_rss_mb` of the process at the end of the first pass.
@@ -16,8 +18,10 @@ that doesn't), `total_s` without the second pass, `peak_rss_mb` of the process a
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import concurrent.futures
+import itertools
 import json
+import multiprocessing
 import resource
 import sys
 import tempfile
@@ -32,8 +36,11 @@ from phantom_study import phantom_study
 from scipy import ndimage
 
 from jcs_jax import Predictor, StudyPredictor, read_study
-from jcs_jax.diagnosis.result import ModelCard
+from jcs_jax.benchmark.workload import random_variables
+from jcs_jax.checkpoints import save_model
+from jcs_jax.diagnosis.programs import Screening
 from jcs_jax.diagnosis.study_predictor import source_grid
+from jcs_jax.engines.names import ENGINES, PRECISIONS
 from jcs_jax.models.presets import build, get_preset
 from jcs_jax.report.dicom.pseudonyms import Pseudonyms
 from jcs_jax.report.study_folder import write_study
@@ -67,15 +74,31 @@ def write_study_files(folder: Path, slices: int, kind: str) -> Path:
     return folder / "study"
 
 
-def predictor(name: str, positive: float, *, batch_size: int, flip: bool) -> Predictor:
-    """A network with random weights that takes no slice, or every one, for positive."""
+def make_model(name: str, folder: Path, engine: str) -> Path:
+    """A model folder with random weights, or for an engine its export."""
     preset = get_preset(name)
-    preset = dataclasses.replace(preset, class_threshold=2.0 if positive == 0 else 0.0)
     model = build(preset)
-    shape = (1, *preset.preprocessing.size, 3)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros(shape))
-    card = ModelCard.of(name, preset.to_json())
-    return Predictor.of(model, variables, preset, batch_size=batch_size, flip=flip, card=card)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *preset.preprocessing.size, 3))))
+    saved = save_model(folder / name, random_variables(shapes), preset, provenance={})
+    if engine == "jax":
+        return saved
+    from jcs_jax.export import folder as export_folder  # noqa: PLC0415  needs an extra
+
+    export_folder.TOLERANCE = 1.0  # random weights of the reference's size say 0 or 1, whichever rounding decides
+    export_folder.export_model(saved, folder / f"{name}_{engine}")
+    return folder / f"{name}_{engine}"
+
+
+def take_for_positive(predictor: Predictor, share: float) -> None:
+    """Makes this share of the slices that it screens positive."""
+    screen, seen = predictor.stages.screen, itertools.count()
+
+    def chosen(inputs: list[np.ndarray]) -> list[Screening]:
+        numbers = [next(seen) for _ in inputs]
+        positive = [int((number + 1) * share) > int(number * share) for number in numbers]
+        return [one._replace(probability=np.float32(yes)) for one, yes in zip(screen(inputs), positive, strict=True)]
+
+    predictor.stages.screen = chosen  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -84,18 +107,26 @@ def main() -> None:
     parser.add_argument("--name", default="joint_small")
     parser.add_argument("--classifier", default="")
     parser.add_argument("--slices", type=int, default=300)
-    parser.add_argument("--positive", type=float, choices=(0.0, 1.0), default=0.0)
+    parser.add_argument("--positive", type=float, default=0.0)
     parser.add_argument("--formats", default="json,html")
     parser.add_argument("--source", choices=("dicom", "nifti"), default="dicom")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--flip", action="store_true")
+    parser.add_argument("--engine", choices=("jax", *ENGINES), default="jax")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     options = parser.parse_args()
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         source = write_study_files(Path(scratch), options.slices, options.source)
-        arguments = {"batch_size": options.batch_size, "flip": options.flip}
-        first = predictor(options.classifier, options.positive, **arguments) if options.classifier else None
-        study = StudyPredictor(predictor(options.name, options.positive, **arguments), first)
+        names = [name for name in (options.name, options.classifier) if name]
+        with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            folders = [pool.submit(make_model, name, Path(scratch), options.engine).result() for name in names]
+        arguments = {name: getattr(options, name) for name in ("batch_size", "flip", "engine", "precision")}
+        start = time.perf_counter()
+        segmenter, *screening = [Predictor.from_checkpoint(folder, **arguments) for folder in folders]
+        take_for_positive(screening[0] if screening else segmenter, options.positive)
+        study = StudyPredictor(segmenter, screening[0] if screening else None)
+        seconds["loading"] = time.perf_counter() - start
         start = time.perf_counter()
         volume = read_study(source)
         seconds["reading"] = time.perf_counter() - start

@@ -27,6 +27,7 @@ class EnginePrograms:
     """
 
     def __init__(self, exported: Exported, engine: str, precision: str = "float32", *, flip: bool = False):
+        self.few_shapes = False  # one slice at a time
         self.classifies, self.segments = SCREEN in exported.programs, SEGMENT in exported.programs
         self._flip, self._trunk = flip, exported.trunk
         self._run: dict[str, Run] = {

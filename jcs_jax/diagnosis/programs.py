@@ -50,6 +50,10 @@ class Programs(Protocol):
     def segments(self) -> bool:
         """Whether there are side maps."""
 
+    @property
+    def few_shapes(self) -> bool:
+        """Whether batches of few sizes are wanted, since each is compiled."""
+
     def screen(self, images: Float[np.ndarray, "n h w 3"]) -> Screening:
         """Classifies; only with a class head."""
 
@@ -123,6 +127,7 @@ class JaxPrograms:
 
     def __init__(self, model: nn.Module, variables: Mapping[str, Any], preset: Preset, *, flip: bool = False):
         network = Network.of(model, variables, preset)
+        self.few_shapes = True
         self.classifies, self.segments = network.classifies, network.segments
         self._variables = jax.device_put(variables)
 

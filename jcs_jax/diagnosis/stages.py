@@ -53,7 +53,7 @@ class Stages:
         Raises:
           InputError: an answer that is not finite.
         """
-        answer = self._programs.screen(_padded(inputs, self.batch_size))
+        answer = self._programs.screen(self._batch(inputs))
         told = jax.device_get(answer._replace(trunk={}))
         _require_finite(told)
         return [
@@ -78,24 +78,23 @@ class Stages:
         Raises:
           InputError: an answer that is not finite.
         """
-        images = _padded(inputs, self.batch_size)
+        images = self._batch(inputs)
         filled = [*trunks, *[trunks[0]] * (len(images) - len(trunks))]
         trunk = {name: _stacked([one[name] for one in filled]) for name in trunks[0]}
         probability = np.asarray(jax.device_get(self._programs.segment(images, trunk)))
         _require_finite(probability)
         return list(probability[: len(inputs)])
 
+    def _batch(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Slices, filled up to a power of two with blank ones where few shapes are wanted."""
+        width = min(self.batch_size, 1 << (len(inputs) - 1).bit_length()) if self._programs.few_shapes else len(inputs)
+        padding = np.zeros((width - len(inputs), *inputs[0].shape), np.float32)
+        return np.concatenate([np.stack(inputs), padding])
+
 
 def _stacked(maps: Sequence[Any]) -> Any:
     """(V, N, ...) of slices' (V, ...), where they are."""
     return np.stack(maps, axis=1) if isinstance(maps[0], np.ndarray) else jnp.stack(maps, axis=1)
-
-
-def _padded(inputs: Sequence[np.ndarray], most: int) -> np.ndarray:
-    """A batch, filled up to a power of two with blank slices so that few shapes are compiled."""
-    width = min(most, 1 << (len(inputs) - 1).bit_length())
-    padding = np.zeros((width - len(inputs), *inputs[0].shape), np.float32)
-    return np.concatenate([np.stack(inputs), padding])
 
 
 def _require_finite(values: Any) -> None:

@@ -67,6 +67,16 @@ def test_slices_that_another_network_screened_are_segmented_too(network, folder)
     np.testing.assert_allclose(stages.segment(SLICES, [{}] * 3), wanted, atol=1e-6)
 
 
+def test_no_blank_slice_is_computed(folder, monkeypatch):
+    programs = EnginePrograms(read_export(folder), "onnxruntime")
+    seen = []
+    monkeypatch.setattr(
+        programs, "screen", lambda images, screen=programs.screen: seen.append(len(images)) or screen(images)
+    )
+    Stages(programs, PRESET, batch_size=8).screen(SLICES)
+    assert seen == [3]
+
+
 def test_an_answer_is_the_callers_own(network, folder):
     """An engine may write its next answer where the last one was."""
     programs = EnginePrograms(read_export(folder), "openvino")
