@@ -4,7 +4,7 @@ Run from the project's folder, once for each setting, since a process has only o
 
     PYTHONPATH=tests/support .venv/bin/python benchmarks/study_speed.py --name joint_small [--classifier classifier]
         [--slices 300] [--positive 0.0] [--formats json,html] [--source dicom] [--flip]
-        [--engine openvino] [--precision bfloat16]
+        [--engine openvino] [--precision bfloat16] [--once]
 
 The study is a phantom of 512 x 512 pixels with noise, written to a temporary folder as DICOM or NIfTI and read from
 there. Weights are random; `--positive` is the share of slices that are taken for positive whatever the network says of
@@ -12,7 +12,8 @@ them, evenly spread: 0 is an uninfected patient, for whom only the classifier ru
 and exports it, so that the peak is that of a diagnosis.
 
 One line of JSON goes to stdout: seconds by stage (`networks` includes compilation; `networks_again` is a second pass
-that doesn't), `total_s` without the second pass, `peak_rss_mb` of the process at the end of the first pass.
+that doesn't, left out with `--once`), `total_s` without the second pass, `peak_rss_mb` of the process at the end of the
+first pass.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ def main() -> None:
     parser.add_argument("--source", choices=("dicom", "nifti"), default="dicom")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--flip", action="store_true")
+    parser.add_argument("--once", action="store_true")
     parser.add_argument("--engine", choices=("jax", *ENGINES), default="jax")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     options = parser.parse_args()
@@ -145,8 +147,9 @@ def main() -> None:
         seconds["report"] = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
         total = sum(seconds.values())
-        study.diagnose(volume, "study")
-        seconds["networks_again"] = study.seconds["networks"]
+        if not options.once:
+            study.diagnose(volume, "study")
+            seconds["networks_again"] = study.seconds["networks"]
     rounded = {stage: round(duration, 2) for stage, duration in seconds.items()}
     setting = {**vars(options), "positive_slices": diagnosis.positive_slices}
     line = json.dumps({**setting, "seconds": rounded, "total_s": round(total, 1), "peak_rss_mb": round(peak)})
