@@ -46,14 +46,16 @@ def aligned(translation: Translation, operation: Any, operands: list[Value]) -> 
 def _elementwise(translation: Translation, operation: Any, operands: list[Value]) -> Value:
     name = operation.primitive.name
     first = operands[0]
-    if name == "div" and isinstance(first, Stored) and _is_number(operands[1], first.factor):
+    if isinstance(first, Stored) and name == "div" and first.factor != 1.0 and _is_number(operands[1], first.factor):
         return dataclasses.replace(first, factor=1.0)  # a mean, written as a sum
+    if isinstance(first, Stored) and name == "max" and _is_number(operands[1], 0.0):  # a positive factor can wait
+        return dataclasses.replace(first, name=translation.graph.node("Relu", first.name))
     names, result = aligned(translation, operation, operands)
     return dataclasses.replace(result, name=translation.graph.node(_OPERATORS[name], *names))
 
 
 def _is_number(value: Value, number: float) -> bool:
-    return isinstance(value, np.ndarray) and value.size == 1 and value.item() == number != 1.0
+    return isinstance(value, np.ndarray) and value.size == 1 and value.item() == number
 
 
 @rule("ne")
