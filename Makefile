@@ -14,7 +14,8 @@ demo-train: $(STAMP)  ## phantom -> training -> evaluation -> diagnosis, into de
 	$(BIN)/jcs demo --train --output demo_output
 
 test: $(STAMP)  ## everything but the tests marked slow
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not engines"
+	$(BIN)/python -m pytest -m "engines and not slow"
 
 test-slow: $(STAMP)  ## minutes long: training runs on real data
 	$(BIN)/python -m pytest -m slow

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCES = {"jcs_jax": "jcs_jax", "jcs_datasets": "datasets"}
 PROBE = "made_for_tests"  # a model among the sources that are built
+EXTRAS = {"beam", "cuda", "dev", "dicom", "onnx", "onnxruntime", "openvino", "volumes"}
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 
@@ -102,7 +103,7 @@ def test_the_wheel_says_its_licence_and_needs(wheel, contents):
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(name).decode()
     assert "License-Expression: Apache-2.0" in metadata
-    assert set(re.findall(r"Provides-Extra: (\w+)", metadata)) == {"beam", "cuda", "dev", "dicom", "volumes"}
+    assert set(re.findall(r"Provides-Extra: (\w+)", metadata)) == EXTRAS
     assert not re.search(r"^Requires-Dist: (torch|tensorflow)\b(?!-)", metadata, re.MULTILINE)
 
 

@@ -27,6 +27,7 @@ def test_a_segmenting_network_answers_with_its_mask_only():
     assert compiled.least_bytes < 4 * 1.5e6  # parameters, picture and one map
 
 
+@pytest.mark.engines
 def test_an_engine_does_the_same_work():
     work = Workload("joint_tiny", size=32, batch=2, engine="onnxruntime")
     compiled = compile_for_engine(work)

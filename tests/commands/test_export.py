@@ -16,6 +16,7 @@ from jcs_jax.errors import InputError
 from jcs_jax.export import folder as export_folder
 from jcs_jax.models.presets import build
 
+pytestmark = pytest.mark.engines
 PRESET = tiny.preset("joint", classes=2, norm="fixed_statistics")
 
 

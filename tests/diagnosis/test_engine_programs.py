@@ -22,6 +22,7 @@ from jcs_jax.errors import InputError
 from jcs_jax.export.folder import export_model
 from jcs_jax.models.presets import build
 
+pytestmark = pytest.mark.engines
 SIDE = 48
 PRESET = tiny.preset("joint", side=SIDE, classes=2, norm="none")
 SLICES = list(np.random.default_rng(0).normal(size=(3, SIDE, SIDE, 3)).astype(np.float32))

@@ -13,6 +13,7 @@ from jcs_jax.engines.exported import IMAGES, SCREEN, SEGMENT
 from jcs_jax.export.programs import Stage, to_onnx, to_stablehlo
 from jcs_jax.models.presets import build, get_preset
 
+pytestmark = pytest.mark.engines
 SIDE = 48
 CASES = {
     "classifier": ("classifier", {}),

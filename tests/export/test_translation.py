@@ -12,6 +12,7 @@ from jcs_jax.export.layouts import Stored, UntranslatableError, plain, transpose
 from jcs_jax.export.onnx_graph import Graph, Port
 from jcs_jax.export.translation import Translation, trace
 
+pytestmark = pytest.mark.engines
 SIDES = (6, 8, 12)  # height, width, channels
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(3, 3, 12, 5)).astype(np.float32)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from jcs_jax import read_study
 from jcs_jax.diagnosis.predictor import Predictor
+from jcs_jax.diagnosis.result import ModelCard
 from jcs_jax.diagnosis.study_predictor import StudyPredictor, source_grid
 from jcs_jax.report.dicom.pseudonyms import Pseudonyms
 from jcs_jax.report.study_folder import NO_DICOM_SOURCE, NO_LESION, write_study
@@ -22,7 +23,8 @@ CHEST, HEALTHY = chest(), chest(lesions=0)
 
 @pytest.fixture(scope="module")
 def predictor() -> StudyPredictor:
-    return StudyPredictor(Predictor(ChestNetwork(), VARIABLES, chest_preset(), checkpoint="chest"))
+    card = ModelCard.of("chest", chest_preset().to_json())
+    return StudyPredictor(Predictor.of(ChestNetwork(), VARIABLES, chest_preset(), card=card))
 
 
 @pytest.fixture(scope="module")
