@@ -101,10 +101,10 @@ def _measure(work: Mapping[str, Any], against: Sequence[str], values: flags.Flag
 
 def _readable(result: Mapping[str, Any]) -> str:
     """A line for people."""
+    engine = "" if result["engine"] == "jax" else f", {result['engine']}"
     side = f"{result['size']} x {result['size']}" if result["size"] else "own size"
     line = (
-        f"{result['name']} {result['task']}, {side}, batch {result['batch']}, {result['dtype']}, "
-        f"{result['engine']}: "
+        f"{result['name']} {result['task']}, {side}, batch {result['batch']}, {result['dtype']}{engine}: "
         f"{result['seconds']:.4g} s ({result['fastest']:.4g} to {result['slowest']:.4g}), "
         f"{result['gflops']:.0f} GFLOP/s, {result['share_of_limit']:.0%} of the limit, {result['peak_rss_mb']:.0f} MB"
     )

@@ -105,8 +105,8 @@ def test_few_shapes_are_compiled():
     with jax.log_compiles(False):
         for count in (4, 4, 3, 7, 1):
             predictor.predict([slice_of(square())] * count)
-    assert predictor.stages._screen._cache_size() == 2  # 4 (also for 3) and 1
-    assert predictor.stages._segment._cache_size() == 2
+    assert predictor.stages._programs._screen._cache_size() == 2  # 4 (also for 3) and 1
+    assert predictor.stages._programs._segment._cache_size() == 2
 
 
 def test_stream_reads_no_further_ahead_than_a_batch():
@@ -219,7 +219,7 @@ def test_norms_of_a_checkpoint_are_folded_and_the_answer_stays(tmp_path):
     save_model(tmp_path / "model", variables, preset, provenance={})
     predictor = Predictor.from_checkpoint(tmp_path / "model")
     assert predictor.preset == preset  # what is reported is the checkpoint
-    compiled = str(jax.tree_util.tree_structure(predictor.stages._variables))
+    compiled = str(jax.tree_util.tree_structure(predictor.stages._programs._variables))
     assert "kernel" in compiled
     assert "norm" not in compiled
     image = slice_of(np.random.default_rng(0).random((40, 50), np.float32))
