@@ -42,7 +42,7 @@ def cache_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _processor() -> str:
     """A short name for the kind of processor and what it can do."""
-    told = [platform.machine(), platform.processor()]
+    told = [platform.machine()]
     known = Path("/proc/cpuinfo")
     if known.is_file():
         lines = known.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -46,15 +46,13 @@ def _run(programs: dict[str, Run], images: np.ndarray) -> None:
 
 def _export(work: Workload, folder: Path) -> tuple[list[str], float]:
     """Writes the stages' files; returns their names, and what XLA counts of them for the whole batch."""
-    from jcs_jax.export.programs import Stage, to_onnx  # noqa: PLC0415  needs an extra
+    from jcs_jax.export.programs import stages_of, to_onnx  # noqa: PLC0415  needs an extra
 
     model, variables, preset = random_network(work)
     network = Network.of(model, variables, preset)
-    able = {SCREEN: network.classifies, SEGMENT: network.segments}
-    names, flops = [name for name, can in able.items() if can], 0.0
-    for name in names:
-        stage = Stage(network, variables, name, (work.side, work.side))
+    stages, flops = stages_of(network, variables, (work.side, work.side)), 0.0
+    for name, stage in stages.items():
         (folder / f"{name}.{ONNX}").write_bytes(to_onnx(stage))
         inputs = {key: jax.ShapeDtypeStruct((1, *one.shape[1:]), jnp.float32) for key, one in stage.inputs.items()}
         flops += float((jax.jit(stage).lower(inputs).cost_analysis() or {})["flops"])
-    return names, flops * work.batch
+    return list(stages), flops * work.batch

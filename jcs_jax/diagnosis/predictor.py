@@ -108,7 +108,8 @@ class Predictor:
         model, variables, preset = load_model(name_or_path)
         folded, variables = fold_norms(preset, variables)
         if folded is not preset or precision != "float32":
-            model = build(folded, dtype=jnp.dtype(precision))
+            own = {} if precision == "float32" else {"dtype": jnp.dtype(precision)}
+            model = build(folded, **own)
         card = ModelCard.of(
             Path(name_or_path).resolve().name, preset.to_json(), weights_digest(name_or_path), **settings
         )

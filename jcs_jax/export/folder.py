@@ -14,10 +14,10 @@ import numpy as np
 from jcs_jax.checkpoints import describe_model, load_model, weights_digest
 from jcs_jax.described_folder import write_folder
 from jcs_jax.diagnosis.programs import Network
-from jcs_jax.engines.exported import EXPORT_DESCRIPTION, EXPORT_FORMAT, IMAGES, ONNX, SCREEN, SEGMENT, TRUNK
+from jcs_jax.engines.exported import EXPORT_DESCRIPTION, EXPORT_FORMAT, IMAGES, ONNX, SEGMENT, TRUNK
 from jcs_jax.engines.runtimes import open_program
 from jcs_jax.errors import InputError
-from jcs_jax.export.programs import FORMS, Stage
+from jcs_jax.export.programs import FORMS, Stage, stages_of
 from jcs_jax.models.folding import fold_norms
 from jcs_jax.models.presets import build
 from jcs_jax.shipped import resolve_model
@@ -63,8 +63,7 @@ def export_model(
     _, variables, preset = load_model(folder)
     folded, variables = fold_norms(preset, variables)
     network = Network.of(build(folded, dtype=jnp.float32), variables, folded)
-    able = {SCREEN: network.classifies, SEGMENT: network.segments}
-    stages = {name: Stage(network, variables, name, preset.preprocessing.size) for name, can in able.items() if can}
+    stages = stages_of(network, variables, preset.preprocessing.size)
     made: list[ExportedProgram] = []
 
     def write(target: Path) -> None:

@@ -59,6 +59,12 @@ class Stage:
         return {"probability": self._network.segment(self._variables, inputs[IMAGES], trunk)}
 
 
+def stages_of(network: Network, variables: Mapping[str, Any], side: tuple[int, int]) -> dict[str, Stage]:
+    """The stages that a network has, by name; see `Stage`."""
+    able = {SCREEN: network.classifies, SEGMENT: network.segments}
+    return {name: Stage(network, variables, name, side) for name, can in able.items() if can}
+
+
 def to_onnx(stage: Stage) -> bytes:
     """A stage as an ONNX file, for batches of any size.
 

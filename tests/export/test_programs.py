@@ -10,7 +10,7 @@ from jax import export as jax_export
 
 from jcs_jax.diagnosis.programs import Network
 from jcs_jax.engines.exported import IMAGES, SCREEN, SEGMENT
-from jcs_jax.export.programs import Stage, to_onnx, to_stablehlo
+from jcs_jax.export.programs import Stage, stages_of, to_onnx, to_stablehlo
 from jcs_jax.models.presets import build, get_preset
 
 pytestmark = pytest.mark.engines
@@ -38,8 +38,7 @@ def _stages(case: str) -> dict[str, Stage]:
     model = build(preset)
     variables = tiny.random_variables(model, jnp.zeros((1, SIDE, SIDE, 3)))
     network = Network.of(model, variables, preset)
-    able = {SCREEN: network.classifies, SEGMENT: network.segments}
-    return {name: Stage(network, variables, name, (SIDE, SIDE)) for name, can in able.items() if can}
+    return stages_of(network, variables, (SIDE, SIDE))
 
 
 def _inputs(stage: Stage, batch: int) -> dict[str, np.ndarray]:
