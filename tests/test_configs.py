@@ -166,6 +166,7 @@ def test_a_number_that_no_run_can_have_is_refused_by_name(key, value):
     ("key", "value", "said"),
     [
         ("optimizer.name", "lion", "'lion'; it is one of reference, modern"),
+        ("convolutions", "fft", "'fft'; it is one of auto, xla, cpu"),
         ("dtype", "float16", "'float16'; it is one of auto, float32, bfloat16"),
         ("validation.metric", "f1", "'f1'; it is one of auto, dice, auc, loss"),
         ("mesh.data", 0, "at least 1, or -1 for all devices"),

@@ -24,9 +24,9 @@ rounds, memory, GFLOP/s, and the share of what large matrix products and copies 
 when other programs are quiet, or after --patience; their load is told.
 
 --against names a program that does the same work in turn, A B, B A. It finds the work as JSON in the environment
-variable JCS_BENCHMARK: name, task, size, batch, dtype, remat, engine. When it is warm it writes a line of JSON with
-whatever it tells of itself. For every line on its stdin it does the work once and answers {"seconds": ...}. Another
-version of this package does so as `PYTHON -m jcs_jax.benchmark`."""
+variable JCS_BENCHMARK: name, task, size, batch, dtype, remat, engine, convolutions. When it is warm it writes a line of
+JSON with whatever it tells of itself. For every line on its stdin it does the work once and answers {"seconds": ...}.
+Another version of this package does so as `PYTHON -m jcs_jax.benchmark`."""
 
 NAMES = ("classifier", "segmenter", "joint")
 
@@ -38,6 +38,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("batch", ["1"], "Images at once.", flag_values=values)
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the activations.", flag_values=values)
     flags.DEFINE_enum("engine", "jax", ["jax", *ENGINES], "Program that computes inference.", flag_values=values)
+    forms = ["auto", "xla", "cpu"]
+    flags.DEFINE_enum("convolutions", "auto", forms, "Of JAX; auto: what training takes here.", flag_values=values)
     flags.DEFINE_bool("remat", False, "Training computes activations again in its backward pass.", flag_values=values)
     flags.DEFINE_integer("rounds", 7, "Timed runs of each program.", lower_bound=1, flag_values=values)
     flags.DEFINE_string("against", "", "A program that does the same work in turn.", flag_values=values)
@@ -67,7 +69,7 @@ def _works(values: flags.FlagValues) -> list[dict[str, Any]]:
     sides, batches = _whole_numbers(values.size, "size", 0), _whole_numbers(values.batch, "batch", 1)
     if values.engine != "jax" and values.task != "inference":
         raise InputError(f"--engine={values.engine} computes inference only; leave --task={values.task} to jax")
-    kept = {"task": values.task, "dtype": values.dtype, "remat": values.remat, "engine": values.engine}
+    kept = {key: values[key].value for key in ("task", "dtype", "remat", "engine", "convolutions")}
     return [
         {"name": name, "size": side, "batch": batch, **kept}
         for name, side, batch in itertools.product(values.name, sides, batches)

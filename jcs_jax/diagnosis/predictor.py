@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +19,7 @@ from jcs_jax.diagnosis.programs import JaxPrograms, Programs, Screening
 from jcs_jax.diagnosis.result import Diagnosis, MapAgreement, ModelCard, SliceDiagnosis, SliceFindings
 from jcs_jax.diagnosis.stages import Stages
 from jcs_jax.errors import InputError
+from jcs_jax.models.compilation import convolutions_for
 from jcs_jax.models.folding import fold_norms
 from jcs_jax.models.presets import Preset, build
 from jcs_jax.study.images import SliceImage
@@ -105,11 +107,10 @@ class Predictor:
         from jcs_jax import load_model  # noqa: PLC0415  Orbax takes seconds to import
         from jcs_jax.checkpoints import weights_digest  # noqa: PLC0415  as above
 
-        model, variables, preset = load_model(name_or_path)
+        _, variables, preset = load_model(name_or_path)
         folded, variables = fold_norms(preset, variables)
-        if folded is not preset or precision != "float32":
-            own = {} if precision == "float32" else {"dtype": jnp.dtype(precision)}
-            model = build(folded, **own)
+        own = {} if precision == "float32" else {"dtype": jnp.dtype(precision)}
+        model = build(folded, convolutions=convolutions_for(jax.default_backend()), **own)
         card = ModelCard.of(
             Path(name_or_path).resolve().name, preset.to_json(), weights_digest(name_or_path), **settings
         )

@@ -1,4 +1,8 @@
-"""How a training step is to be compiled so that what it keeps apart stays apart."""
+"""How networks are compiled for a kind of processor."""
+
+from __future__ import annotations
+
+from jcs_jax.nn.layers import Convolutions
 
 
 def compiler_options(platform: str) -> dict[str, str]:
@@ -15,3 +19,17 @@ def compiler_options(platform: str) -> dict[str, str]:
       Value of `jax.jit(..., compiler_options=...)`; empty where nothing is to be changed.
     """
     return {"xla_disable_hlo_passes": "cse_barrier_expander"} if platform == "cpu" else {}
+
+
+def convolutions_for(platform: str) -> Convolutions:
+    """The forms of convolutions that are fast on one device of a platform.
+
+    Those for CPUs cut a batch into blocks, which several devices would have to exchange.
+
+    Args:
+      platform: as `compiler_options`.
+
+    Returns:
+      Value of `build(..., convolutions=...)`.
+    """
+    return "cpu" if platform == "cpu" else "xla"

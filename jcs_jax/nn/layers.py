@@ -6,14 +6,17 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jcs_jax.nn.convolution import cpu_convolution
+
 NormKind = Literal["none", "frozen", "fixed_statistics", "batch", "group"]
+Convolutions = Literal["xla", "cpu"]
 MAX_GROUPS = 8
 NORM_EPSILON = 1e-5  # PyTorch's default, which the reference keeps
 
@@ -30,12 +33,24 @@ class Style:
       param_dtype: of the parameters.
       remat: whether training stores a block's input only and computes the activations inside it again in the backward
         pass; parameters and values stay the same.
+      convolutions: `xla`, or `cpu` for the forms that are fast on a CPU, see `jcs_jax.nn.convolution`; values differ
+        by rounding.
     """
 
     norm: NormKind = "frozen"
     dtype: Any = None
     param_dtype: Any = jnp.float32
     remat: bool = False
+    convolutions: Convolutions = "xla"
+
+    def __post_init__(self) -> None:
+        """Refuses a form that isn't there.
+
+        Raises:
+          ValueError: that names those there are.
+        """
+        if self.convolutions not in get_args(Convolutions):
+            raise ValueError(f"convolutions are {' or '.join(get_args(Convolutions))}, not {self.convolutions!r}")
 
     def with_norm(self, norm: NormKind) -> Style:
         """The same style with another normalisation."""
@@ -136,6 +151,7 @@ class Conv(nn.Module):
             kernel_dilation=self.dilation,
             use_bias=self.use_bias,
             kernel_init=nn.initializers.he_normal(),
+            conv_general_dilated=cpu_convolution if self.style.convolutions == "cpu" else None,
             **self.style.dtypes,
         )
         nn.share_scope(self, conv)

@@ -25,14 +25,12 @@ def default_config() -> ml_collections.ConfigDict:
     config.log_every = 20  # steps
     config.init_from = ""  # model folders or finished runs to start from, joined by commas; empty: random weights
     config.dtype = "auto"  # of activations: float32, bfloat16, or auto: bfloat16 on GPUs and TPUs
+    config.convolutions = "auto"  # xla, cpu: forms that are fast on one CPU (rounding differs), or auto: these there
     config.remat = False  # compute activations again in the backward pass: less memory, more time
     config.tensorboard = True  # curves and pictures for TensorBoard beside metrics.jsonl
     config.pictures_every = 200  # steps between pictures for TensorBoard; 0 draws none
 
-    config.mesh = ml_collections.ConfigDict()
-    config.mesh.data = -1  # devices that share a batch; -1: all that are left
-    config.mesh.fsdp = 1  # devices that share parameters and optimiser state as well
-
+    config.mesh = _mesh_options()
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.every = 200  # steps that a crash can cost at most; saved in the background twice in that time
     config.checkpoint.keep = 2  # newest ones that are kept, beside the best
@@ -65,6 +63,13 @@ def default_config() -> ml_collections.ConfigDict:
     config.self_training = _self_training_options()
     config.optimizer = _optimizer_options()
     return config
+
+
+def _mesh_options() -> ml_collections.ConfigDict:
+    mesh = ml_collections.ConfigDict()
+    mesh.data = -1  # devices that share a batch; -1: all that are left
+    mesh.fsdp = 1  # devices that share parameters and optimiser state as well
+    return mesh
 
 
 def _validation_options() -> ml_collections.ConfigDict:
@@ -181,6 +186,7 @@ _LEAST: dict[str, float] = {
     "optimizer.clip_norm": 0,
 }
 _ONE_OF = {
+    "convolutions": ("auto", "xla", "cpu"),
     "dtype": ("auto", "float32", "bfloat16"),
     "validation.metric": ("auto", "dice", "auc", "loss"),
     "optimizer.name": RECIPES,

@@ -21,6 +21,7 @@ from jcs_jax.data.pipeline import HostShard, TrainingBatches
 from jcs_jax.data.shares import Share, shares_of
 from jcs_jax.data.transforms import AUGMENTATIONS
 from jcs_jax.errors import InputError
+from jcs_jax.models.compilation import convolutions_for
 from jcs_jax.models.inputs import network_arguments
 from jcs_jax.models.presets import Preset, build, get_preset
 from jcs_jax.training import optimizers
@@ -56,15 +57,20 @@ def preset_of(config: ml_collections.ConfigDict) -> Preset:
 
 
 def network_of(config: ml_collections.ConfigDict, preset: Preset) -> nn.Module:
-    """The network as it is trained: in the config's precision, and with activations computed twice if it says so.
+    """The network as it is trained: in the config's precision and convolutions, with activations computed twice or not.
 
-    What is saved is the preset, which knows nothing of either.
+    What is saved is the preset, which knows nothing of these.
     """
     dtype = config.dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     options: dict[str, Any] = {} if dtype == "float32" else {"dtype": jnp.dtype(dtype)}
-    return build(preset, **options, **({"remat": True} if config.remat else {}))
+    convolutions = config.convolutions
+    if convolutions == "auto":
+        devices = jax.device_count() if config.mesh.data == -1 else config.mesh.data * config.mesh.fsdp
+        one = devices == 1 and not config.fixed_parts  # which are to have the same bits on any number of devices
+        convolutions = convolutions_for(jax.default_backend()) if one else "xla"
+    return build(preset, **options, convolutions=convolutions, **({"remat": True} if config.remat else {}))
 
 
 def create_schedule(config: ml_collections.ConfigDict, steps_per_epoch: int) -> optax.Schedule:

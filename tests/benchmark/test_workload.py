@@ -21,6 +21,13 @@ def test_work_runs_again_and_again_and_counts_what_it_does(task):
     assert compiled.least_bytes > (1 if task == "inference" else 3) * 0.9 * parameters
 
 
+@pytest.mark.parametrize("task", ["inference", "training"])
+def test_operations_are_counted_as_a_direct_convolution_has_them(task):
+    fast, direct = (compile_workload(Workload("unet_tiny", task, 64, convolutions=form)) for form in ("cpu", "xla"))
+    fast.run()
+    assert fast.flops == direct.flops
+
+
 def test_a_segmenting_network_answers_with_its_mask_only():
     compiled = compile_workload(Workload("segmenter_tiny", size=32))
     compiled.run()
@@ -47,6 +54,7 @@ def test_an_unknown_size_is_the_networks_own():
         ({"task": "play"}, "'play' is not known; choose inference or training"),
         ({"dtype": "int8"}, "'int8' is not known; choose float32 or bfloat16"),
         ({"engine": "torch"}, "'torch' is not known; choose jax or onnxruntime or openvino"),
+        ({"convolutions": "fft"}, "'fft' is not known; choose auto or xla or cpu"),
         ({"engine": "openvino", "task": "training"}, "openvino computes inference only; training is JAX's"),
         ({"batch": 0}, "no batch of 0 images of side 0"),
         ({"size": -1}, "no batch of 1 images of side -1"),

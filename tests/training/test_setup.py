@@ -171,12 +171,39 @@ class TestNetwork:
         config = _config()
         assert setup.network_of(config, setup.preset_of(config)).style.dtype == jnp.bfloat16
 
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"mesh.data": 1}, "cpu"),
+            ({"mesh.data": 2}, "xla"),
+            ({"mesh.data": 1, "mesh.fsdp": 2}, "xla"),
+            ({"mesh.data": 1, "fixed_parts": 8}, "xla"),
+            ({"mesh.data": 1, "convolutions": "xla"}, "xla"),
+            ({"mesh.data": 2, "convolutions": "cpu"}, "cpu"),
+        ],
+    )
+    def test_convolutions_are_those_that_are_fast_on_one_cpu_unless_the_config_names_others(self, changes, expected):
+        config = _config(**changes)
+        assert setup.network_of(config, setup.preset_of(config)).style.convolutions == expected
+
+    @pytest.mark.parametrize(("devices", "expected"), [(1, "cpu"), (4, "xla")])
+    def test_a_mesh_of_all_devices_is_of_one_or_more(self, devices, expected, monkeypatch):
+        monkeypatch.setattr(jax, "device_count", lambda: devices)
+        config = _config(**{"mesh.data": -1})
+        assert setup.network_of(config, setup.preset_of(config)).style.convolutions == expected
+
+    def test_accelerators_keep_xlas_convolutions(self, monkeypatch):
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        config = _config(**{"mesh.data": 1})
+        assert setup.network_of(config, setup.preset_of(config)).style.convolutions == "xla"
+
     def test_rematerialisation_is_the_configs_and_no_preset_tells_of_it(self):
         config = _config(remat=True, dtype="bfloat16")
         preset = setup.preset_of(config)
         assert setup.network_of(config, preset).style.remat
-        assert build(preset).style == setup.network_of(_config(), preset).style
-        assert not preset.options.keys() & {"remat", "dtype"}
+        plain = setup.network_of(_config(convolutions="xla"), preset)
+        assert build(preset).style == plain.style
+        assert not preset.options.keys() & {"remat", "dtype", "convolutions"}
 
 
 class TestState:

@@ -1,0 +1,74 @@
+"""Convolutions in the forms that XLA:CPU computes fast, chosen by shape.
+
+XLA's own convolution stays the better one on accelerators, and on a CPU for strided ones, few channels and small maps.
+What wins against it elsewhere, as measured (docs/performance.md), is matrix products: kernels of one pixel are one, and
+3 x 3 kernels become 36 smaller ones (`winograd`), dilated ones too, which are several convolutions side by side. Training
+gains most: XLA's gradient of a kernel is a convolution whose window is the whole map.
+
+The results differ from XLA's by rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jcs_jax.nn.winograd import KERNEL, winograd_convolution
+
+# Where Winograd's form pays: channels of input and output; pixels of an image, which share the transformed kernel. The
+# batch doesn't decide, so that an image's answer doesn't depend on those beside it.
+FEWEST_CHANNELS, FEWEST_PIXELS = 24, 1024
+
+
+def cpu_convolution(
+    lhs: Float[Array, "n h w c"],
+    rhs: Float[Array, "k k c d"],
+    window_strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    *,
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    **options: Any,
+) -> Float[Array, "n h2 w2 d"]:
+    """What `jax.lax.conv_general_dilated` computes, for `flax.linen.Conv(conv_general_dilated=...)`.
+
+    Args:
+      lhs: (N, H, W, C) images.
+      rhs: (k, k, C, D) kernels.
+      window_strides: of both axes.
+      padding: zeros before and after, of both axes.
+      lhs_dilation: of the images.
+      rhs_dilation: of the kernels.
+      **options: the rest of XLA's.
+    """
+    side, channels, dilation = rhs.shape[0], rhs.shape[2:], (rhs_dilation or (1, 1))[0]
+    same_size = list(padding) == [(dilation * (side // 2),) * 2] * 2 and set(window_strides) == {1}
+    regular = (
+        rhs.shape[:2] == (side, side) and set(lhs_dilation or (1,)) == {1} and set(rhs_dilation or (1,)) == {dilation}
+    )
+    regular = regular and options.get("feature_group_count", 1) == 1
+    if regular and same_size and lhs.dtype == rhs.dtype and lhs.dtype.itemsize >= 4:
+        if side == 1:
+            return jnp.einsum("nhwc,cd->nhwd", lhs, rhs[0, 0], precision=options.get("precision"))
+        if side == KERNEL and min(channels) >= FEWEST_CHANNELS and math.prod(lhs.shape[1:3]) >= FEWEST_PIXELS:
+            return _dilated(lhs, rhs, dilation)
+    options |= {"lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation}
+    return jax.lax.conv_general_dilated(lhs, rhs, window_strides, padding, **options)
+
+
+def _dilated(x: Array, kernel: Array, dilation: int) -> Array:
+    """Pixels whose rows and whose columns differ by multiples of the dilation only see each other."""
+    if dilation == 1:
+        return winograd_convolution(x, kernel)
+    images, height, width, _ = x.shape
+    rows, columns = -(-height // dilation), -(-width // dilation)
+    x = jnp.pad(x, ((0, 0), (0, rows * dilation - height), (0, columns * dilation - width), (0, 0)))
+    x = x.reshape(images, rows, dilation, columns, dilation, -1).transpose(0, 2, 4, 1, 3, 5)
+    y = winograd_convolution(x.reshape(-1, rows, columns, x.shape[-1]), kernel)
+    y = y.reshape(images, dilation, dilation, rows, columns, -1).transpose(0, 3, 1, 4, 2, 5)
+    return y.reshape(images, rows * dilation, columns * dilation, -1)[:, :height, :width]
