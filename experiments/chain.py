@@ -67,7 +67,7 @@ def preparation(source: Path | None, data_dir: Path, name: str, *more: str) -> l
 
 
 def training(
-    stages: dict[str, str], folder: Path, data_dir: Path, options: Iterable[str]
+    stages: dict[str, str], folder: Path, data_dir: Path, options: Iterable[str], start: Path | None = None
 ) -> tuple[list[Command], Path]:
     """A command a stage, each of which starts from the one before, and the folder of the last one's model.
 
@@ -76,10 +76,11 @@ def training(
       folder: of the runs.
       data_dir: folder of prepared data sets.
       options: of all stages, such as steps=10.
+      start: run or model that the first stage starts from; None: random weights.
     """
     given = [f"--config.data.data_dir={data_dir}", *(f"--config.{option}" for option in options)]
     listed: list[Command] = []
-    before: list[str] = []
+    before = [] if start is None else [f"--config.init_from={start}"]
     for stage, config in stages.items():
         listed.append(["train", f"--config={CONFIGS / config}", f"--workdir={folder / stage}", *given, *before])
         before = [f"--config.init_from={folder / stage}"]

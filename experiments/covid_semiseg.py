@@ -2,11 +2,12 @@
 
 python experiments/covid_semiseg.py --source_dir COPIES --workdir runs/covid_semiseg
 
-COPIES holds the folder covid_semiseg. For each of the five folds, networks of --seeds learn from the other four
-(`configs/covid_semiseg.py`) and are joined; the five ensembles are measured together, each on the fold that it never
-saw. `--folds all` trains networks on all 50 slices instead, for a test set that is held out elsewhere. The same command
-goes on where it was stopped. Once the data are prepared, several processes may take some folds each; the command
-without `--folds` then joins and measures what they left.
+COPIES holds the folder covid_semiseg. One network learns to give back damaged slices of the volumes, which nobody
+outlined. From it, for each of the five folds, networks of --seeds learn from the others (`configs/covid_semiseg.py`)
+and are joined; the five ensembles are measured together, each on the fold that it never saw. `--folds all` trains
+networks on all 50 slices instead, for a test set that is held out elsewhere. The same command goes on where it was
+stopped. Once the first network is there, several processes may take some folds each; the command without `--folds`
+then joins and measures what they left.
 """
 
 import sys
@@ -34,11 +35,14 @@ def plan(values: flags.FlagValues) -> Iterator[chain.Command]:
     workdir = Path(values.workdir)
     data_dir = workdir / "data"
     yield from chain.preparation(Path(values.source_dir) / "covid_semiseg", data_dir, NAME, "--folds", str(len(FOLDS)))
+    restored = {"restored": "covid_semiseg.py:all,restoration"}
+    yield from chain.training(restored, workdir, data_dir, values.options)[0]
     for fold in values.folds:
         folder, models = workdir / f"fold{fold}", []
         for seed in values.seeds:
             stages = {f"seed{seed}_{stage}": f"covid_semiseg.py:{fold},{stage}" for stage in ("coarse", "fine")}
-            commands, model = chain.training(stages, folder, data_dir, [f"seed={seed}", *values.options])
+            options = [f"seed={seed}", *values.options]
+            commands, model = chain.training(stages, folder, data_dir, options, workdir / "restored")
             yield from commands
             models.append(str(model))
         if len(models) > 1:

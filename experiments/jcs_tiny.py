@@ -12,7 +12,12 @@ from pathlib import Path
 import chain
 from absl import flags
 
-STAGES = {"outlines": "covid_semiseg.py:all", "coarse": "jcs_tiny.py:coarse", "fine": "jcs_tiny.py:fine"}
+STAGES = {
+    "restored": "covid_semiseg.py:all,restoration",
+    "outlines": "covid_semiseg.py:all",
+    "coarse": "jcs_tiny.py:coarse",
+    "fine": "jcs_tiny.py:fine",
+}
 PREPARED = {
     "covid19_ct100/clean": "covid19_ct100",
     "covid_semiseg/default": "covid_semiseg",

@@ -140,6 +140,20 @@ def per_image_deep_supervision(
     return values @ jnp.asarray(map_weights, values.dtype)
 
 
+def restoration_loss(side_logits: Float[Array, "n h w k"], greys: Float[Array, "n h w"]) -> Float[Array, " n"]:
+    """Cross-entropy of each image's side outputs with its greys, the mean over pixels, summed over the outputs.
+
+    Args:
+      side_logits: (N, H, W, K) side outputs at the greys' size.
+      greys: (N, H, W) intensities in [0, 1], which sigmoid(side_logits) is to be.
+
+    Returns:
+      (N,), at least float32.
+    """
+    logits, labels = _aligned(side_logits, greys)
+    return jnp.sum(jnp.mean(optax.losses.sigmoid_binary_cross_entropy(logits, labels), axis=(1, 2)), axis=-1)
+
+
 def classification_loss(
     logits: Float[Array, "n c"],
     labels: Int[Array, " n"] | Float[Array, "n c"],

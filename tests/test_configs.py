@@ -103,6 +103,14 @@ def test_covid_semiseg_trains_on_four_folds_and_measures_the_fifth(fold, stage):
     assert sum(config.data.rows) == (config.batch_size if taught else 0)
 
 
+def test_covid_semiseg_begins_with_slices_that_nobody_outlined_and_with_nothing_of_a_fold():
+    config = _load(FOLDER / "covid_semiseg.py", "all,restoration")
+    assert config.data.train_split == "unlabelled"
+    assert not config.data.also_train_on and not config.data.eval_split and not config.data.paste_opacities
+    assert config.loss.segmentation == "restoration"
+    assert config.model == _load(FOLDER / "covid_semiseg.py", "2").model
+
+
 def test_covid_semiseg_on_all_folds_measures_nothing_and_begins_coarse():
     config = _load(FOLDER / "covid_semiseg.py", "all")
     assert config.data.train_split == "fold0+fold1+fold2+fold3+fold4"
@@ -111,7 +119,7 @@ def test_covid_semiseg_on_all_folds_measures_nothing_and_begins_coarse():
     assert sides == [config.model.input_size, 192, 192]
 
 
-@pytest.mark.parametrize("argument", ["7", "-1", "x", "", "1,", "1,semi", "1.0", "fine", "1,fine,2"])
+@pytest.mark.parametrize("argument", ["7", "-1", "x", "", "1,", "1,semi", "1.0", "fine", "1,fine,2", "1,restoration"])
 def test_covid_semiseg_refuses_what_is_no_fold_or_stage(argument):
     with pytest.raises(InputError, match=f"a fold from 0 to 4 or all.*'{argument}'; write --config=FILE.py:0,fine"):
         _load(FOLDER / "covid_semiseg.py", argument)

@@ -42,13 +42,17 @@ def _train_flags(arguments: list[str]) -> dict[str, str]:
 def test_every_fold_is_held_out_by_two_stages_of_each_seed_and_their_mean_is_measured_on_it(script, ran, tmp_path):
     assert script.main(["--source_dir=copies", f"--workdir={tmp_path}"]) == 0
     verbs = [command[0] for command in ran]
-    assert verbs == ["prepare", *(["train"] * 4 + ["ensemble"]) * 5, "evaluate"]
+    assert verbs == ["prepare", "train", *(["train"] * 4 + ["ensemble"]) * 5, "evaluate"]
+    restored = _train_flags(ran[1][1:])
+    assert restored["config"].endswith("covid_semiseg.py:all,restoration")
+    assert "config.init_from" not in restored and "config.seed" not in restored
     for number in range(5):
-        *trained, joined = ran[1 + 5 * number : 6 + 5 * number]
+        *trained, joined = ran[2 + 5 * number : 7 + 5 * number]
         told = [_train_flags(command[1:]) for command in trained]
         assert [one["config"].rpartition(":")[2] for one in told] == [f"{number},coarse", f"{number},fine"] * 2
         assert [one["config.seed"] for one in told] == ["0", "0", "1", "1"]
-        assert [one.get("config.init_from") for one in told] == [None, told[0]["workdir"], None, told[2]["workdir"]]
+        first = restored["workdir"]
+        assert [one["config.init_from"] for one in told] == [first, told[0]["workdir"], first, told[2]["workdir"]]
         models = [f"{told[1]['workdir']}/model", f"{told[3]['workdir']}/model"]
         assert _flags(joined)["checkpoint"].split(",") == models
         assert _flags(joined)["output"] == f"{tmp_path}/fold{number}/ensemble"
@@ -73,8 +77,8 @@ def test_a_part_of_the_folds_and_one_network_each_are_neither_joined_nor_measure
     (tmp_path / "data/covid_semiseg/default").mkdir(parents=True)
     options = ["--folds=3,1", "--seeds=7", "--options=steps=4,batch_size=2"]
     assert script.main(["--source_dir=copies", f"--workdir={tmp_path}", *options]) == 0
-    assert [command[0] for command in ran] == ["train"] * 4
-    told = [_train_flags(command[1:]) for command in ran]
+    assert [command[0] for command in ran] == ["train"] * 5
+    told = [_train_flags(command[1:]) for command in ran[1:]]
     assert [one["config"].rpartition(":")[2] for one in told] == ["3,coarse", "3,fine", "1,coarse", "1,fine"]
     assert {(one["config.seed"], one["config.steps"], one["config.batch_size"]) for one in told} == {("7", "4", "2")}
 
@@ -86,7 +90,7 @@ def test_single_networks_of_all_folds_are_measured_as_they_are(script, ran, tmp_
 
 def test_networks_of_all_slices_are_joined_and_not_measured(script, ran, tmp_path):
     assert script.main(["--source_dir=copies", f"--workdir={tmp_path}", "--folds=all"]) == 0
-    assert [command[0] for command in ran] == ["prepare", *["train"] * 4, "ensemble"]
+    assert [command[0] for command in ran] == ["prepare", *["train"] * 5, "ensemble"]
     assert _flags(ran[-1])["output"] == f"{tmp_path}/foldall/ensemble"
 
 

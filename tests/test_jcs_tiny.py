@@ -36,7 +36,7 @@ def test_every_command_but_training_is_understood_by_its_verb(script, tmp_path):
 
 def test_stages_start_from_each_other_with_the_options_given(script, tmp_path):
     commands, model = chain.training(script.STAGES, tmp_path, tmp_path / "data", ["steps=3"])
-    assert len(commands) == 3
+    assert len(commands) == 4
     before = ""
     for verb, *arguments in commands:
         given = dict(argument.lstrip("-").split("=", 1) for argument in arguments)

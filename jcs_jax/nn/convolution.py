@@ -2,7 +2,7 @@
 
 XLA's own convolution stays the better one on accelerators, and on a CPU for strided ones, few channels and small maps.
 What wins against it elsewhere, as measured (docs/performance.md), is matrix products: kernels of one pixel are one, and
-3 x 3 kernels become 36 smaller ones (`winograd`), dilated ones too, which are several convolutions side by side. Training
+3 x 3 kernels become 36 smaller ones (`winograd`), also if dilated, which is several convolutions side by side. Training
 gains most: XLA's gradient of a kernel is a convolution whose window is the whole map.
 
 The results differ from XLA's by rounding.

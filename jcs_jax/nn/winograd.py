@@ -1,9 +1,9 @@
 """3 x 3 convolutions with a quarter of the multiplications: Winograd's F(4 x 4, 3 x 3) as matrix products.
 
 For sixteen output pixels a direct convolution multiplies 144 times for each pair of channels; here it is 36. The kernel
-and input tiles of 6 x 6 pixels, which overlap by two, are transformed to 36 values each, multiplied value by value, which
-over the channels is 36 matrix products, and transformed back. Both gradients are the same products with the transforms
-transposed.
+and input tiles of 6 x 6 pixels, which overlap by two, are transformed to 36 values each, multiplied value by value,
+which over the channels is 36 matrix products, and transformed back. Both gradients are the same products with the
+transforms transposed.
 
 The transforms come from evaluating polynomials at six points. With the usual ones, 0, +-1, +-2 and infinity, float32
 rounds to errors four times those of a direct convolution; with 0, +-5/8, +-3/2 and infinity to 1.6 times.

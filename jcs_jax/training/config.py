@@ -82,7 +82,7 @@ def _validation_options() -> ml_collections.ConfigDict:
 
 def _loss_options() -> ml_collections.ConfigDict:
     loss = ml_collections.ConfigDict()
-    loss.segmentation = "per_image"  # or reference: Dice over the whole batch, for data with masks only
+    loss.segmentation = "per_image"  # reference: Dice over the whole batch; restoration: greys, to begin without masks
     loss.lesion_weight = 1.0  # what a missed opacified pixel costs against a clear one that is marked; per_image only
     loss.cross_entropy_weight = 1.0  # of cross-entropy beside Dice in a slice's segmentation; per_image only
     loss.segmentation_weight = 1.0

@@ -158,7 +158,7 @@ def _assemble(
         fixed_parts=config.fixed_parts,
         frozen=setup.frozen_parts(config),
         layout=layout,
-        self_training=setup.self_training_of(config, preset, source),
+        teacher=setup.teacher_of(config, preset, source),
     )
     first_state = functools.partial(setup.initial_state, config, preset, model, optimizer)
     return _Parts(

@@ -14,6 +14,7 @@ from jcs_jax.losses import (
     classification_loss,
     deep_supervision_loss,
     per_image_deep_supervision,
+    restoration_loss,
 )
 from jcs_jax.models.output import ModelOutput
 
@@ -26,8 +27,8 @@ class Objective:
     """A weighted sum of losses, each the mean over the images that it can be measured on.
 
     Attributes:
-      segmentation: `per_image`, each image's BCE and Dice by itself, images without a mask left out; or
-        `reference`, Dice over the whole batch as released.
+      segmentation: `per_image`, each image's BCE and Dice by itself, images without a mask left out; `reference`, Dice
+        over the whole batch as released; or `restoration`, the greys of slices that `Restoration` has damaged.
       lesion_weight: what missing an opacified pixel costs against marking a clear one, `per_image` only; see
         `per_image_bce_dice`.
       cross_entropy_weight: factor of BCE beside Dice, `per_image` only; see `per_image_bce_dice`.
@@ -55,14 +56,14 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Refuses a segmentation loss that isn't there, and weights that it can't have."""
-        if self.segmentation not in ("per_image", "reference"):
-            raise ValueError(f"the segmentation loss is per_image or reference, not {self.segmentation!r}")
+        if self.segmentation not in ("per_image", "reference", "restoration"):
+            raise ValueError(f"the segmentation loss is per_image, reference or restoration, not {self.segmentation!r}")
         if not 0 < self.lesion_weight < float("inf"):
             raise ValueError(f"lesion_weight is {self.lesion_weight}; it must be above 0")
         if not 0 <= self.cross_entropy_weight < float("inf"):
             raise ValueError(f"cross_entropy_weight is {self.cross_entropy_weight}; it must be at least 0")
         for name in ("lesion_weight", "cross_entropy_weight"):
-            if self.segmentation == "reference" and getattr(self, name) != 1:
+            if self.segmentation != "per_image" and getattr(self, name) != 1:
                 raise ValueError(f"{name} changes single slices' loss only; set config.loss.segmentation=per_image")
 
     def counts(self, batch: Mapping[str, Array]) -> Metrics:
@@ -135,6 +136,8 @@ class Objective:
         if self.segmentation == "reference":
             return deep_supervision_loss(side_logits, batch["mask"]).sum()
         valid = batch["valid"] * batch["mask_valid"]
+        if self.segmentation == "restoration":
+            return (restoration_loss(side_logits, batch["mask"]) * valid).sum() / jnp.maximum(count, 1.0)
         certainty = batch.get("mask_certainty")
         values = per_image_deep_supervision(
             side_logits,

@@ -13,10 +13,10 @@ from jaxtyping import Array, Float
 
 from jcs_jax.models.output import ModelOutput, lesion_probability
 from jcs_jax.preprocessing import Preprocessing
+from jcs_jax.training.disturbance import disturbed_greys, random_boxes
 from jcs_jax.training.state import TrainState
 
 _KEY = 2**32 - 1  # tells these random numbers from dropout's, where the number of a step stands, below 2**31
-CONTRAST, BRIGHTNESS, GAMMA, NOISE = 0.35, 0.15, 0.5, 0.03  # of the disturbance; intensities are in [0, 1]
 BOX = (0.25, 0.6)  # sides of a pasted box, as shares of the picture's
 
 
@@ -64,12 +64,14 @@ class SelfTraining:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(state.rng), _KEY), state.step)
         intensities_key, box_key = jax.random.split(key)
         taught = {
-            "image": _disturbed(rows["image"], intensities_key, self.preprocessing),
+            "image": disturbed_greys(rows["image"], intensities_key, self.preprocessing),
             "mask": (drawn >= 0.5).astype(jnp.float32),
             "mask_certainty": jnp.abs(2 * drawn - 1),
         }
         same = (rows["label"] == jnp.roll(rows["label"], 1)) & (jnp.roll(rows["label_valid"], 1) > 0)
-        boxes = _boxes(box_key, drawn.shape, self.cut_mix)
+        often_key, box_key = jax.random.split(box_key)
+        often = jax.random.bernoulli(often_key, self.cut_mix, (len(drawn), 1, 1))
+        boxes = random_boxes(box_key, drawn.shape, 1, BOX)[:, 0] & often
         lacking = (rows["mask_valid"] == 0) & (rows["valid"] > 0)
         boxes = boxes & (lacking & jnp.roll(lacking, 1))[:, jnp.newaxis, jnp.newaxis]
         pasted = boxes.any(axis=(1, 2))
@@ -82,36 +84,6 @@ class SelfTraining:
         certain = {"mask_certainty": jnp.ones((self.first_row, *drawn.shape[1:]))}
         first = {**{key: value[: self.first_row] for key, value in batch.items()}, **certain}
         return {name: jnp.concatenate([first[name], values]) for name, values in rows.items()}
-
-
-def _disturbed(images: Float[Array, "n h w 3"], key: Array, preprocessing: Preprocessing) -> Float[Array, "n h w 3"]:
-    """Other contrast, brightness, gamma and noise; grey slices, normalised before and after."""
-    mean, std = jnp.asarray(preprocessing.mean), jnp.asarray(preprocessing.std)
-    grey = images[..., 0] * std[0] + mean[0]
-    keys = jax.random.split(key, 4)
-
-    def uniform(number: int, width: float) -> Float[Array, "n 1 1"]:
-        return jax.random.uniform(keys[number], (len(images), 1, 1), minval=-width, maxval=width)
-
-    grey = (grey - 0.5) * (1 + uniform(0, CONTRAST)) + 0.5 + uniform(1, BRIGHTNESS)
-    grey = jnp.clip(grey, 1e-4, 1.0) ** jnp.exp(uniform(2, GAMMA))
-    grey = jnp.clip(grey + NOISE * jax.random.normal(keys[3], grey.shape), 0.0, 1.0)
-    return ((grey[..., jnp.newaxis] - mean) / std).astype(images.dtype)
-
-
-def _boxes(key: Array, shape: tuple[int, ...], probability: float) -> Array:
-    """(N, h, w) bool: a box at a random place in some of the pictures."""
-    often, sides, places = jax.random.split(key, 3)
-    size = jnp.asarray(shape[1:], jnp.float32)
-    side = jax.random.uniform(sides, (shape[0], 2), minval=BOX[0], maxval=BOX[1]) * size
-    first = jax.random.uniform(places, (shape[0], 2)) * (size - side)
-    rows, columns = (
-        (jnp.arange(shape[axis + 1]) >= first[:, axis, jnp.newaxis])
-        & (jnp.arange(shape[axis + 1]) < (first + side)[:, axis, jnp.newaxis])
-        for axis in (0, 1)
-    )
-    drawn = jax.random.bernoulli(often, probability, (shape[0], 1, 1))
-    return rows[:, :, jnp.newaxis] & columns[:, jnp.newaxis] & drawn
 
 
 def _paste(values: Float[Array, "n h w ..."], boxes: Array) -> Float[Array, "n h w ..."]:

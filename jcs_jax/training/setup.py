@@ -27,8 +27,10 @@ from jcs_jax.models.presets import Preset, build, get_preset
 from jcs_jax.training import optimizers
 from jcs_jax.training.initial_weights import model_folders, start_from
 from jcs_jax.training.objective import Objective
+from jcs_jax.training.restoration import Restoration
 from jcs_jax.training.self_training import SelfTraining
 from jcs_jax.training.state import TrainState, create_state, initial_variables
+from jcs_jax.training.steps import Teacher
 
 
 def preset_of(config: ml_collections.ConfigDict) -> Preset:
@@ -48,7 +50,8 @@ def preset_of(config: ml_collections.ConfigDict) -> Preset:
             preprocessing = dataclasses.replace(preprocessing, size=(size, size))
         if config.model.tissue_grey:
             preprocessing = dataclasses.replace(preprocessing, tissue_grey=config.model.tissue_grey)
-        source = f"trained on {config.data.dataset}, split {config.data.train_split}"
+        done = "restoring damaged slices of" if config.loss.segmentation == "restoration" else "trained on"
+        source = f"{done} {config.data.dataset}, split {config.data.train_split}"
         preset = dataclasses.replace(preset, options=options, preprocessing=preprocessing, source=source)
         build(preset)
     except ValueError as error:
@@ -113,7 +116,7 @@ def objective_of(config: ml_collections.ConfigDict, source: Source) -> Objective
         raise InputError(f"config.loss: {error}") from error
 
 
-def self_training_of(config: ml_collections.ConfigDict, preset: Preset, source: Source) -> SelfTraining | None:
+def _self_training_of(config: ml_collections.ConfigDict, preset: Preset, source: Source) -> SelfTraining | None:
     """How slices without a mask are to be learnt from; None if they aren't.
 
     Raises:
@@ -143,6 +146,31 @@ def self_training_of(config: ml_collections.ConfigDict, preset: Preset, source: 
             break
         first_row += share.rows
     return SelfTraining(options.weight, options.warmup_steps, options.cut_mix, first_row, preset.preprocessing)
+
+
+def teacher_of(config: ml_collections.ConfigDict, preset: Preset, source: Source) -> Teacher | None:
+    """What slices without a mask are to teach; None for nothing.
+
+    Raises:
+      InputError: a run that can't be had with these data, this network or these options.
+    """
+    if config.loss.segmentation != "restoration":
+        return _self_training_of(config, preset, source)
+    faults = {
+        f"{preset.name} draws nothing; choose a network that segments": preset.architecture == "classifier",
+        "stored features can't be damaged; choose data with pictures": source[0].image is None,
+        "there is nothing to validate or measure; leave config.validation.split and config.data.eval_split empty": (
+            config.validation.split or config.data.eval_split
+        ),
+        "no mask is learnt; set config.self_training.weight=0 and config.loss.map_weight=0": (
+            config.self_training.weight or config.loss.map_weight
+        ),
+        "slices are not damaged in fixed parts; set config.fixed_parts=0": config.fixed_parts,
+    }
+    for fault, found in faults.items():
+        if found:
+            raise InputError(f"config.loss.segmentation=restoration: {fault}")
+    return Restoration(preset.preprocessing)
 
 
 def _shares(config: ml_collections.ConfigDict, source: Source) -> tuple[Share, ...]:
@@ -234,6 +262,8 @@ def check_learnable(config: ml_collections.ConfigDict, preset: Preset, source: S
     """
     records = list(source.records())
     masks, labels = (any(known) for known in zip(*((r.lesion_area >= 0, r.label >= 0) for r in records), strict=True))
+    if config.loss.segmentation == "restoration":
+        return
     segments = preset.architecture != "classifier"
     every_mask = all(record.lesion_area >= 0 for record in records)
     whole_batch = segments and config.loss.segmentation == "reference"

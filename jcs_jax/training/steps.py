@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -14,13 +14,19 @@ from jaxtyping import Array
 from jcs_jax.models.compilation import compiler_options
 from jcs_jax.models.inputs import network_arguments
 from jcs_jax.training.objective import Metrics, Objective
-from jcs_jax.training.self_training import SelfTraining
 from jcs_jax.training.sharding import Layout
 from jcs_jax.training.state import NEVER, TrainState
 
 Batch = Mapping[str, Any]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 _Gradient = tuple[Any, Metrics, Any]  # gradient, loss and its parts, new statistics
+
+
+class Teacher(Protocol):
+    """Gives slices without a mask something to teach; see `SelfTraining` and `Restoration`."""
+
+    def teach(self, model: nn.Module, state: TrainState, batch: Batch) -> dict[str, Any]:
+        """The batch, changed."""
 
 
 def make_train_step(
@@ -33,7 +39,7 @@ def make_train_step(
     fixed_parts: int = 0,
     frozen: Collection[str] = (),
     layout: Layout | None = None,
-    self_training: SelfTraining | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainStep:
     """Builds the jitted step.
 
@@ -51,7 +57,7 @@ def make_train_step(
         order to the devices.
       frozen: top-level names of the parameters whose gradient is not computed and whose statistics stay.
       layout: the devices that share the work, over which state and batches have been placed; None for one device.
-      self_training: how slices without a mask get one; None leaves them out of the segmentation's loss.
+      teacher: what slices without a mask are to teach; None leaves them out of the segmentation's loss.
 
     Returns:
       `step(state, batch) -> (state, metrics)`; the given state's buffers are donated. Metrics are scalars on
@@ -70,8 +76,8 @@ def make_train_step(
         gradient = _in_fixed_parts(_gradient_function(model, objective, frozen, None), objective, fixed_parts, layout)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        if self_training is not None:
-            batch = _taught(self_training, model, layout, state, batch)
+        if teacher is not None:
+            batch = _taught(teacher, model, layout, state, batch)
         grads, metrics, batch_stats = gradient(state, batch)
         if layout is not None:  # each device keeps its share of the sum
             grads = layout.constrain_state(grads)
@@ -101,14 +107,12 @@ def make_train_step(
     return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(jax.default_backend()))
 
 
-def _taught(
-    self_training: SelfTraining, model: nn.Module, layout: Layout | None, state: TrainState, batch: Batch
-) -> Batch:
-    """The batch with masks for slices without one, laid out as it was."""
+def _taught(teacher: Teacher, model: nn.Module, layout: Layout | None, state: TrainState, batch: Batch) -> Batch:
+    """The batch with something to learn for slices without a mask, laid out as it was."""
     if layout is None:
-        return self_training.teach(model, state, batch)
+        return teacher.teach(model, state, batch)
     whole = layout.replicate(state) if layout.shards_state else state  # what isn't read is never gathered
-    return layout.constrain_batch(self_training.teach(model, whole, batch))
+    return layout.constrain_batch(teacher.teach(model, whole, batch))
 
 
 def _gradient_function(

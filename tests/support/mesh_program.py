@@ -207,8 +207,8 @@ def main() -> None:
     others = {
         "accumulate 2 on 4x2": deviation(trained((4, 2), still, Objective(), accumulate=2), whole),
         "self-training on 4x2": deviation(
-            trained((4, 2), still, Objective(), self_training=TAUGHT),
-            trained((1, 1), still, Objective(), self_training=TAUGHT),
+            trained((4, 2), still, Objective(), teacher=TAUGHT),
+            trained((1, 1), still, Objective(), teacher=TAUGHT),
         ),
         "whole-batch Dice on 4x2": deviation(trained((4, 2), still, reference), trained((1, 1), still, reference)),
     }

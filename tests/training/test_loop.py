@@ -220,7 +220,7 @@ REFUSED = {
     "mixing": ({"data.mixing": {"alpha": -1.0, "label_rule": "soft"}}, "mixing.alpha is -1.0"),
     "augmentation": ({"data.augment": "strong"}, "'strong'; choose one of none, reference, modern"),
     "optimiser": ({"optimizer.name": "lion"}, "'lion'; it is one of reference, modern"),
-    "loss": ({"loss.segmentation": "dice"}, "per_image or reference, not 'dice'"),
+    "loss": ({"loss.segmentation": "dice"}, "per_image, reference or restoration, not 'dice'"),
     "start": ({"init_from": "nowhere"}, "nowhere is neither a model folder nor a finished run"),
     "batch": ({"batch_size": 3, "accumulate": 2}, "can't be shared by 1 devices in 2 parts; choose a multiple of 2"),
     "fixed parts": ({"batch_size": 6, "fixed_parts": 4}, "can't be shared by 1 devices in 4 parts; .* multiple of 4"),

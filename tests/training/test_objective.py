@@ -100,7 +100,7 @@ def test_a_batch_in_which_nothing_counts_has_loss_and_gradient_zero():
 
 
 def test_an_unknown_segmentation_loss_is_refused_at_once():
-    with pytest.raises(ValueError, match="per_image or reference, not 'dice'"):
+    with pytest.raises(ValueError, match="per_image, reference or restoration, not 'dice'"):
         Objective(segmentation="dice")
 
 

@@ -236,7 +236,7 @@ def _assert_close(one: TrainState, two: TrainState) -> None:
 class TestStep:
     def test_where_drawn_masks_weigh_nothing_it_is_the_step_without_self_training(self):
         plain, expected = _trained(_batch())
-        taught, found = _trained(_batch(), self_training=dataclasses.replace(BOXES, warmup_steps=10))  # step 0 of 10
+        taught, found = _trained(_batch(), teacher=dataclasses.replace(BOXES, warmup_steps=10))  # step 0 of 10
         assert found == pytest.approx(expected, rel=1e-6)
         _assert_close(taught, plain)
 
@@ -245,7 +245,7 @@ class TestStep:
         model = Convolution()
         state = create_state(tiny.random_variables(model, jnp.zeros((1, SIDE, SIDE, 3))), optax.sgd(0.1), seed=0)
         plain, expected = _trained(tiny.quick_jit(functools.partial(how.teach, model))(state, _batch()))
-        taught, found = _trained(_batch(), self_training=how)
+        taught, found = _trained(_batch(), teacher=how)
         assert found == pytest.approx(expected, rel=1e-6)
         _assert_close(taught, plain)
 
@@ -257,14 +257,14 @@ class TestStep:
         bce = (w * -(y * np.log(p) + (1 - y) * np.log(1 - p))).sum((1, 2)) / w.sum((1, 2))
         dice = (2 * (w * p * y).sum((1, 2)) + 1e-5) / ((w * p).sum((1, 2)) + (w * y).sum((1, 2)) + 1e-5)
         share = np.float64([1, 1, 1, 0.5, 0.5, 0.5])
-        step = make_train_step(model, optax.sgd(0.1), Objective(), ema_decay=0.9, self_training=how)
+        step = make_train_step(model, optax.sgd(0.1), Objective(), ema_decay=0.9, teacher=how)
         step = step.lower(_state(), _batch()).compile({"xla_backend_optimization_level": 0})
         _, metrics = step(_state(), _batch())
         expected = (share * (bce + 1 - dice)).sum() / share.sum()
         assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-5)
 
     def test_a_batch_in_parts_gives_the_gradient_of_the_whole(self):
-        whole, expected = _trained(_batch(), steps=2, self_training=BOXES)
-        split, found = _trained(_batch(), steps=2, self_training=BOXES, accumulate=2)
+        whole, expected = _trained(_batch(), steps=2, teacher=BOXES)
+        split, found = _trained(_batch(), steps=2, teacher=BOXES, accumulate=2)
         assert found == pytest.approx(expected, rel=1e-5)
         _assert_close(split, whole)

@@ -13,6 +13,7 @@ from jcs_jax.errors import InputError
 from jcs_jax.models.presets import build
 from jcs_jax.training import setup
 from jcs_jax.training.config import default_config, use_recipe
+from jcs_jax.training.restoration import Restoration
 from jcs_jax.training.self_training import SelfTraining
 
 SIDE = 32
@@ -88,7 +89,7 @@ OUTLINED, BARE = _source([1, 1, 0], [True] * 3), _source([1, 1], [False] * 2)
 class TestSelfTraining:
     def _of(self, source, architecture="segmenter", **changes):
         told = {"self_training.weight": 0.5, "self_training.warmup_steps": 7, "self_training.cut_mix": 0.25, **changes}
-        return setup.self_training_of(_config(architecture, **told), tiny.preset(architecture), source)
+        return setup.teacher_of(_config(architecture, **told), tiny.preset(architecture), source)
 
     def test_it_is_the_configs_with_the_networks_preprocessing(self):
         made = self._of(_joined(OUTLINED, BARE))
@@ -126,6 +127,35 @@ class TestSelfTraining:
     def test_a_run_that_cannot_draw_masks_is_refused_with_the_cure(self, changes, said):
         with pytest.raises(InputError, match=rf"^config\.self_training\.weight: .*{said}$"):
             self._of(_joined(OUTLINED, BARE), **changes)
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"validation.split": "validation"}, "leave config.validation.split and config.data.eval_split empty"),
+            ({"data.eval_split": "test"}, "leave config.validation.split and config.data.eval_split empty"),
+            ({"self_training.weight": 0.5}, "set config.self_training.weight=0 and config.loss.map_weight=0"),
+            ({"loss.map_weight": 0.5}, "set config.self_training.weight=0 and config.loss.map_weight=0"),
+            ({"fixed_parts": 4}, "slices are not damaged in fixed parts; set config.fixed_parts=0"),
+        ],
+    )
+    def test_a_run_that_gives_slices_back_learns_nothing_else(self, changes, said):
+        plain = {"self_training.weight": 0.0, "loss.segmentation": "restoration"}
+        with pytest.raises(InputError, match=rf"^config\.loss\.segmentation=restoration: .*{said}$"):
+            self._of(BARE, **{**plain, **changes})
+
+    def test_slices_are_given_back_whether_outlined_or_not(self):
+        plain = {"self_training.weight": 0.0, "loss.segmentation": "restoration"}
+        for source in (BARE, OUTLINED):
+            assert self._of(source, **plain) == Restoration(tiny.preset("segmenter").preprocessing)
+            setup.check_learnable(_config("segmenter", **plain), tiny.preset("segmenter"), source)
+
+    def test_a_classifier_gives_nothing_back(self):
+        with pytest.raises(InputError, match="draws nothing; choose a network that segments"):
+            self._of(BARE, "classifier", **{"self_training.weight": 0.0, "loss.segmentation": "restoration"})
+
+    def test_a_network_that_gives_slices_back_says_so(self):
+        config = _config("segmenter", **{"loss.segmentation": "restoration"})
+        assert setup.preset_of(config).source.startswith("restoring damaged slices of ")
 
     def test_a_classifier_draws_none(self):
         with pytest.raises(InputError, match=r"classifier_tiny draws no masks; choose a network that segments$"):
