@@ -10,11 +10,12 @@ import pytest
 from imports import ROOT, Import, attributes, calls, imports, python_files
 
 # Layer -> what it may import of jcs_jax, beside itself and the neutral modules.
-NEUTRAL = {"jcs_jax", "dicom_headers", "errors", "files", "notice", "preprocessing"}
+NEUTRAL = {"jcs_jax", "dicom_headers", "errors", "files", "memory", "notice", "preprocessing"}
 MAY_IMPORT = {
     "dicom_headers": set(),
     "errors": set(),
     "files": set(),
+    "memory": set(),
     "notice": set(),
     "preprocessing": set(),
     "nn": set(),

@@ -19,6 +19,7 @@ import jax
 from jcs_jax.benchmark.engine_workload import compile_for_engine
 from jcs_jax.benchmark.limits import measure_limits
 from jcs_jax.benchmark.workload import Workload, compile_workload
+from jcs_jax.memory import release_freed_memory
 
 VARIABLE = "JCS_BENCHMARK"
 WARM_UP = 2  # runs
@@ -34,6 +35,7 @@ def serve(environment: Mapping[str, str]) -> None:
     begun = time.perf_counter()
     compiled = compile_workload(work) if work.engine == "jax" else compile_for_engine(work)
     compile_seconds = time.perf_counter() - begun
+    release_freed_memory()
     for _ in range(WARM_UP):
         compiled.run()
     _tell(

@@ -21,6 +21,7 @@ from jcs_jax.checkpoints import save_model
 from jcs_jax.data.examples import Source
 from jcs_jax.data.pipeline import TrainingBatches
 from jcs_jax.errors import InputError
+from jcs_jax.memory import release_freed_memory
 from jcs_jax.models.presets import Preset
 from jcs_jax.training import setup
 from jcs_jax.training.board import Board
@@ -213,9 +214,12 @@ class _Run:
         if self._batches.step:
             self.progress.say(f"going on from step {self._batches.step} of {self._config.steps}")
         config, save_every = self._config, -(-self._config.checkpoint.every // 2)
+        first = self._batches.step + 1
         for batch in self._batches:
             self.state, metrics = self._parts.step(self.state, self._parts.layout.place_batch(batch))
             step, last = self._batches.step, self._batches.step == config.steps
+            if step == first:
+                release_freed_memory()  # that compiling the step took
             stopping = stop.asked(step)
             if step % config.log_every == 0 or last:
                 self._report(step, metrics)
