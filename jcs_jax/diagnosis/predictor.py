@@ -21,7 +21,7 @@ from jcs_jax.diagnosis.stages import Stages
 from jcs_jax.errors import InputError
 from jcs_jax.models.compilation import convolutions_for
 from jcs_jax.models.folding import fold_norms
-from jcs_jax.models.presets import Preset, build
+from jcs_jax.models.presets import Preset, build, with_convolutions
 from jcs_jax.study.images import SliceImage
 
 PICTURES_ONLY = "the decision takes the pictures for slices of one patient that are evenly spread, all with lung"
@@ -107,10 +107,12 @@ class Predictor:
         from jcs_jax import load_model  # noqa: PLC0415  Orbax takes seconds to import
         from jcs_jax.checkpoints import weights_digest  # noqa: PLC0415  as above
 
-        _, variables, preset = load_model(name_or_path)
+        model, variables, preset = load_model(name_or_path)
         folded, variables = fold_norms(preset, variables)
-        own = {} if precision == "float32" else {"dtype": jnp.dtype(precision)}
-        model = build(folded, convolutions=convolutions_for(jax.default_backend()), **own)
+        if folded is not preset or precision != "float32":
+            own = {} if precision == "float32" else {"dtype": jnp.dtype(precision)}
+            model = build(folded, **own)
+        model = with_convolutions(model, convolutions_for(jax.default_backend()))
         card = ModelCard.of(
             Path(name_or_path).resolve().name, preset.to_json(), weights_digest(name_or_path), **settings
         )

@@ -18,7 +18,7 @@ from jcs_jax.models.res2net_segmenter import Res2NetSegmenter
 from jcs_jax.models.segmenter import Segmenter
 from jcs_jax.models.sizes import SHIPPED, SMALL, TINY, Options
 from jcs_jax.models.unet import UNet
-from jcs_jax.nn.layers import Style
+from jcs_jax.nn.layers import Convolutions, Style
 from jcs_jax.preprocessing import Preprocessing
 
 Architecture = Literal["classifier", "segmenter", "joint", "unet", "res2net_segmenter"]
@@ -189,6 +189,14 @@ def build(preset: Preset, **overrides: Any) -> nn.Module:
     style = Style(**{key: options.pop(key) for key in _STYLE_OPTIONS if key in options})
     network = module(**options, style=style)
     return Ensemble(network, members) if members > 1 else network
+
+
+def with_convolutions(model: nn.Module, convolutions: Convolutions) -> nn.Module:
+    """The same network with its convolutions in another form; one that isn't of `build` stays as it is."""
+    if isinstance(model, Ensemble):
+        return model.clone(member=with_convolutions(model.member, convolutions))
+    style = getattr(model, "style", None)
+    return model.clone(style=dataclasses.replace(style, convolutions=convolutions)) if style else model
 
 
 def create_model(name: str, **overrides: Any) -> nn.Module:

@@ -3,6 +3,7 @@
 import functools
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tiny
 
 from jcs_jax.models import Preset, create_model, get_preset, preset_names
-from jcs_jax.models.presets import build
+from jcs_jax.models.presets import build, with_convolutions
 
 RELEASED = ("classifier", "segmenter", "joint")
 # Architecture -> its network of the published size.
@@ -235,3 +236,17 @@ def test_an_image_too_small_to_segment_is_refused_with_the_cure(name, size):
 
 def test_a_classifier_reads_even_the_smallest_image():
     assert _shapes("classifier_tiny", (1, 1))[0].class_logits.shape == (2, 2)
+
+
+@pytest.mark.parametrize("form", ["xla", "cpu"])
+def test_a_network_is_the_same_with_another_form_of_convolutions(form):
+    network, ensemble = create_model("joint_tiny"), create_model("joint_tiny", members=2)
+    changed, changed_ensemble = with_convolutions(network, form), with_convolutions(ensemble, form)
+    assert changed.style.convolutions == changed_ensemble.member.style.convolutions == form
+    assert with_convolutions(changed, "xla") == network
+    assert with_convolutions(changed_ensemble, "xla") == ensemble
+
+
+def test_a_network_of_ones_own_keeps_its_convolutions():
+    own = nn.Dense(3)
+    assert with_convolutions(own, "cpu") is own
