@@ -21,7 +21,7 @@ def test_work_runs_again_and_again_and_counts_what_it_does(task):
     assert compiled.least_bytes > (1 if task == "inference" else 3) * 0.9 * parameters
 
 
-@pytest.mark.parametrize("task", ["inference", "training"])
+@pytest.mark.parametrize("task", ["inference", pytest.param("training", marks=pytest.mark.slow)])
 def test_operations_are_counted_as_a_direct_convolution_has_them(task):
     fast, direct = (compile_workload(Workload("unet_tiny", task, 64, convolutions=form)) for form in ("cpu", "xla"))
     fast.run()
