@@ -56,11 +56,10 @@ def random_boxes(key: Array, shape: tuple[int, ...], count: int, sides: tuple[fl
       (N, count, h, w), true inside.
     """
     images, *size = shape
-    sides_key, places_key, _ = jax.random.split(key, 3)
-    side = jax.random.uniform(sides_key, (images, count, 2), minval=sides[0], maxval=sides[1]) * jnp.asarray(
-        size, jnp.float32
-    )
-    first = jax.random.uniform(places_key, (images, count, 2)) * (jnp.asarray(size, jnp.float32) - side)
+    sides_key, places_key = jax.random.split(key)
+    whole = jnp.asarray(size, jnp.float32)
+    side = jax.random.uniform(sides_key, (images, count, 2), minval=sides[0], maxval=sides[1]) * whole
+    first = jax.random.uniform(places_key, (images, count, 2)) * (whole - side)
     rows, columns = (
         (jnp.arange(size[axis]) >= first[..., axis, jnp.newaxis])
         & (jnp.arange(size[axis]) < (first + side)[..., axis, jnp.newaxis])

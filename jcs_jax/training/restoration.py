@@ -51,7 +51,7 @@ class Restoration:
         """
         key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(state.rng), _KEY), state.step)
         images = batch["image"]
-        damaged = self._damaged(images, jax.random.split(key, 12))
+        damaged = self._damaged(images, jax.random.split(key, 11))
         return {
             **batch,
             "image": from_grey(damaged, self.preprocessing).astype(images.dtype),

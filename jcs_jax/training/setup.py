@@ -260,10 +260,10 @@ def check_learnable(config: ml_collections.ConfigDict, preset: Preset, source: S
     Raises:
       InputError: that says what is missing, also where the loss needs a mask for every slice.
     """
+    if config.loss.segmentation == "restoration":  # every slice teaches
+        return
     records = list(source.records())
     masks, labels = (any(known) for known in zip(*((r.lesion_area >= 0, r.label >= 0) for r in records), strict=True))
-    if config.loss.segmentation == "restoration":
-        return
     segments = preset.architecture != "classifier"
     every_mask = all(record.lesion_area >= 0 for record in records)
     whole_batch = segments and config.loss.segmentation == "reference"
