@@ -14,7 +14,7 @@ import numpy as np
 from jcs_jax.benchmark.workload import Compiled, Workload, random_batch, random_network
 from jcs_jax.diagnosis.programs import Network
 from jcs_jax.engines.exported import IMAGES, ONNX, SCREEN, SEGMENT, TRUNK
-from jcs_jax.engines.runtimes import Run, open_program
+from jcs_jax.engines.runtimes import Run, open_program, pays_abreast
 
 
 def compile_for_engine(work: Workload) -> Compiled:
@@ -28,20 +28,23 @@ def compile_for_engine(work: Workload) -> Compiled:
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
         names, flops = pool.submit(_export, work, Path(folder)).result()
         least_bytes = sum((Path(folder) / f"{name}.{ONNX}").stat().st_size for name in names)
-        programs = {name: open_program(Path(folder) / f"{name}.{ONNX}", work.engine, work.dtype) for name in names}
+        abreast = pays_abreast((work.side, work.side), work.batch)
+        programs = {
+            name: open_program(Path(folder) / f"{name}.{ONNX}", work.engine, work.dtype, abreast=abreast)
+            for name in names
+        }
     images = random_batch(work.batch, work.side)["image"]
     return Compiled(lambda: _run(programs, images), flops, least_bytes + images.nbytes)
 
 
 def _run(programs: dict[str, Run], images: np.ndarray) -> None:
-    """Slice by slice, as a diagnosis does it."""
-    for index in range(len(images)):
-        inputs = {IMAGES: images[index : index + 1]}
-        if SCREEN in programs:
-            told = programs[SCREEN](inputs)
-            inputs |= {name: maps for name, maps in told.items() if name.startswith(TRUNK)}
-        if SEGMENT in programs:
-            programs[SEGMENT](inputs)
+    """As a diagnosis does it."""
+    inputs = {IMAGES: images}
+    if SCREEN in programs:
+        told = programs[SCREEN](inputs)
+        inputs |= {name: maps for name, maps in told.items() if name.startswith(TRUNK)}
+    if SEGMENT in programs:
+        programs[SEGMENT](inputs)
 
 
 def _export(work: Workload, folder: Path) -> tuple[list[str], float]:

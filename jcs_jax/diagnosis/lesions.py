@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,7 @@ MOST_LESIONS = 65535  # that 16 bits can number
 # HU from which an opacity is consolidation and no longer ground glass. Source: the limit of eight that told COVID-19
 # pneumonia best, BMC Infectious Diseases 2021, doi 10.1186/s12879-021-06556-z.
 CONSOLIDATED_FROM = -300.0
+_PART = 2**20  # voxels
 GROUND_GLASS_BELOW, CONSOLIDATION_FROM = 0.25, 0.75  # consolidated share of a lesion's volume
 
 
@@ -78,20 +80,16 @@ def _numbered(mask: Bool[np.ndarray, "s h w"], volume: Volume) -> tuple[UInt16[n
         return labels, []
     box = bounding_box(mask)
     pieces, count = ndimage.label(mask[box], np.ones((3, 3, 3)))
-    slices, rows, columns = np.nonzero(pieces)
-    which = pieces[slices, rows, columns]
-    voxels = volume.voxel_volumes[slices + box[0].start]
-    volumes = np.bincount(which, voxels, count + 1)
     frame = Frame.of(volume)
-    sizes = np.maximum(np.bincount(which, minlength=count + 1), 1)
-    heights = frame.heights[slices + box[0].start]
-    means = [np.bincount(which, values, count + 1) / sizes for values in (heights, rows, columns)]
+    sizes, volumes, *sums = _sums(pieces, count, volume.voxel_volumes[box[0]], frame.heights[box[0]])
+    means = [values / np.maximum(sizes, 1) for values in sums]
     places = np.round(frame.place(means[0], means[1] + box[1].start, means[2] + box[2].start), 3)
     order = np.lexsort([places[:, 0], places[:, 1], places[:, 2], -np.round(volumes, 3)])
     order = order[(order > 0) & (volumes[order] >= SMALLEST)][:MOST_LESIONS]
     numbers = np.zeros(count + 1, np.uint16)
     numbers[order] = np.arange(1, len(order) + 1)
-    labels[box] = numbers[pieces]
+    for plane, found in zip(labels[box], pieces, strict=True):
+        plane[:] = numbers[found]
     left_out = count - len(order)
     if not left_out:
         return labels, []
@@ -100,6 +98,25 @@ def _numbered(mask: Bool[np.ndarray, "s h w"], volume: Volume) -> tuple[UInt16[n
         f"{left_out} speck{'s' * (left_out > 1)} of the mask left out, {lost / 1000:.3f} ml in all: each is smaller "
         f"than {SMALLEST:g} mm3 or beyond the {MOST_LESIONS} largest"
     ]
+
+
+def _sums(
+    pieces: Int[np.ndarray, "s h w"], count: int, voxels: Float[np.ndarray, " s"], heights: Float[np.ndarray, " s"]
+) -> Float[np.ndarray, "5 n"]:
+    """Of each piece, and of 0 what no piece holds: voxels, mm3, and sums of heights, rows and columns."""
+    sums = np.zeros((5, count + 1))
+    for part in _parts(pieces.shape):
+        slices, rows, columns = np.nonzero(pieces[part])
+        which = pieces[part][slices, rows, columns]
+        summed = (None, voxels[part][slices], heights[part][slices], rows, columns)
+        sums += [np.bincount(which, values, count + 1) for values in summed]
+    return sums
+
+
+def _parts(shape: tuple[int, ...]) -> list[slice]:
+    """Slices by the megavoxel: what is looked at together, so that no list of voxels grows with the lesion."""
+    step = max(1, _PART // math.prod(shape[1:]))
+    return [slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,24 +133,29 @@ class _Measure:
     ) -> tuple[Lesion, dict[int, Int[np.ndarray, " s"]]]:
         """One lesion, and its pixels on each slice by the label of the lungs."""
         corner = (box[0].start, box[1].start, box[2].start)
-        slices, rows, columns = np.nonzero(region)
-        voxels = self.volume.voxel_volumes[box[0]]
-        weights = voxels[slices]
-        total = float(weights.sum())
-        counts = np.bincount(slices, minlength=len(region))
-        values = self.volume.hounsfield[box][region].astype(np.float64)
-        consolidated = float(weights[values >= CONSOLIDATED_FROM].sum() / total)
-        heights = self.frame.heights[box[0]][slices]
-        centre = np.array([weights @ heights, weights @ (rows + corner[1]), weights @ (columns + corner[2])]) / total
-        lungs = self.lungs.labels[box][region]
-        by_lung = {label: np.bincount(slices[lungs == label], minlength=len(region)) for label in (0, *LABELS.values())}
+        voxels, heights = self.volume.voxel_volumes[box[0]], self.frame.heights[box[0]]
+        hounsfield, labels = self.volume.hounsfield[box], self.lungs.labels[box]
+        by_lung = {label: np.zeros(len(region), np.int64) for label in (0, *LABELS.values())}
+        counts, dense, sums = np.zeros(len(region), np.int64), 0.0, np.zeros(4)  # of heights, rows, columns, HU
+        for part in _parts(region.shape):
+            slices, rows, columns = np.nonzero(region[part])
+            weights = voxels[part][slices]
+            values = hounsfield[part][region[part]].astype(np.float64)
+            dense += weights[values >= CONSOLIDATED_FROM].sum()
+            sums += [weights @ one for one in (heights[part][slices], rows + corner[1], columns + corner[2], values)]
+            lungs = labels[part][region[part]]
+            for label, pixels in by_lung.items():
+                pixels[part] = np.bincount(slices[lungs == label], minlength=len(pixels[part]))
+            counts[part] = np.bincount(slices, minlength=len(counts[part]))
+        total = float(counts @ voxels)
+        centre, consolidated = sums[:3] / total, float(dense / total)
         side = self._side({label: float(pixels @ voxels) for label, pixels in by_lung.items()}, centre)
         area = voxels / self.frame.thickness[box[0]]
         lesion = Lesion(
             number=number,
             volume_ml=total / 1000,
             largest_diameter_mm=largest_diameter(region, corner, self.frame),
-            mean_hu=float(weights @ values / total),
+            mean_hu=float(sums[3] / total),
             consolidated_share=consolidated,
             kind=_kind(consolidated),
             side=side,

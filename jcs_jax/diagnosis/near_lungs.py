@@ -42,8 +42,11 @@ def keep_near_lungs(
     if near[1:].all():
         return mask, ()
     kept = np.zeros_like(mask)
-    kept[box] = near[pieces]
+    far = np.zeros(len(pieces), np.int64)  # pixels
+    for index, found in enumerate(pieces):
+        kept[box][index] = near[found]
+        far[index] = np.count_nonzero(found) - np.count_nonzero(kept[box][index])
     lost = count - int(near.sum())
-    volume_ml = float(((mask & ~kept).sum(axis=(1, 2)) @ volume.voxel_volumes) / 1000)
+    volume_ml = float(far @ volume.voxel_volumes[box[0]] / 1000)
     told = f"{lost} piece{'s' * (lost > 1)} of the mask left out, {volume_ml:.1f} ml"
     return kept, (f"{told}, farther than {REACH:.0f} mm from lung",)

@@ -101,7 +101,7 @@ class Predictor:
             from jcs_jax.engines.exported import read_export  # noqa: PLC0415  as above
 
             found = read_export(name_or_path)
-            programs = EnginePrograms(found, engine, precision, flip=flip)
+            programs = EnginePrograms(found, engine, precision, flip=flip, batch_size=batch_size)
             card = ModelCard.of(found.checkpoint, found.preset.to_json(), found.weights_sha256, **settings)
             return cls(programs, found.preset, batch_size=batch_size, card=card)
         from jcs_jax import load_model  # noqa: PLC0415  Orbax takes seconds to import

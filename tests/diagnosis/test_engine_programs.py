@@ -12,6 +12,7 @@ import pytest
 import tiny
 
 from jcs_jax.checkpoints import save_model
+from jcs_jax.diagnosis import engine_programs
 from jcs_jax.diagnosis.engine_programs import EnginePrograms
 from jcs_jax.diagnosis.programs import JaxPrograms
 from jcs_jax.diagnosis.stages import Stages
@@ -85,6 +86,42 @@ def test_an_answer_is_the_callers_own(network, folder):
     kept = first.probability.copy()
     programs.screen(np.stack(SLICES[1:2]))
     np.testing.assert_array_equal(first.probability, kept)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_slices_abreast_answer_as_one_after_the_other_in_their_order(folder, engine):
+    images = np.stack([SLICES[index % len(SLICES)] * (1 + index) for index in range(11)])
+    alone, abreast = (EnginePrograms(read_export(folder), engine, batch_size=size) for size in (1, 11))
+    told = abreast.screen(images)
+    for index, image in enumerate(images):
+        one = alone.screen(image[None])
+        np.testing.assert_allclose(told.activation[index], one.activation[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            abreast.segment(images, told.trunk)[index], alone.segment(image[None], one.trunk)[0], atol=1e-5
+        )
+
+
+def test_a_stage_is_opened_when_its_first_slice_comes(folder, monkeypatch):
+    opened = []
+    honest = runtimes.open_program
+
+    def spy(file, *arguments, **options):
+        opened.append(file.stem)
+        return honest(file, *arguments, **options)
+
+    monkeypatch.setattr(engine_programs, "open_program", spy)
+    programs = EnginePrograms(read_export(folder), "onnxruntime")
+    told = programs.screen(np.stack(SLICES))
+    programs.screen(np.stack(SLICES))
+    assert opened == ["screen"]
+    programs.segment(np.stack(SLICES), told.trunk)
+    assert opened == ["screen", "segment"]
+
+
+def test_only_small_slices_in_batches_go_abreast():
+    assert runtimes.pays_abreast((224, 224), 8)
+    assert not runtimes.pays_abreast((224, 224), 1)
+    assert not runtimes.pays_abreast((512, 512), 8)
 
 
 def test_bfloat16_is_nearly_the_same_or_refused(folder):

@@ -32,7 +32,7 @@ def write_html(path: Path, report: Mapping[str, Any], slices: Iterable[ViewerSli
     Args:
       path: of the file; an existing one is replaced in one step.
       report: the content of diagnosis.json, version 2.
-      slices: as many as the report has, in its order. They are taken one by one, and only their files are kept.
+      slices: as many as the report has, in its order. They are taken a few at a time, and only their files are kept.
       hounsfield: whether they are in HU.
 
     Returns:
@@ -46,8 +46,8 @@ def write_html(path: Path, report: Mapping[str, Any], slices: Iterable[ViewerSli
     encoder = SliceEncoder(len(report["slices"]), hounsfield=hounsfield, activation_scale=scale)
     chosen = choose_key_slices(report)
     files, figures = [], []
-    for item, told in zip(slices, report["slices"], strict=True):
-        files.append(encoder.encode(item))
+    for (item, own), told in zip(encoder.encode(slices), report["slices"], strict=True):
+        files.append(own)
         if told["number"] in chosen:
             figures.append(key_figure(item, told, hounsfield=hounsfield, activation_scale=scale))
     notes = _picture_notes(encoder, hounsfield=hounsfield)

@@ -7,8 +7,13 @@ JPEG's, and PNG was three times as large. Masks are exact.
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 import dataclasses
+import functools
 import io
+import itertools
+import os
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8, UInt16
@@ -23,6 +28,7 @@ QUALITIES = (95, 90, 85, 80, 75)  # of WebP, tried in this order
 _EFFORT = 2  # of WebP, 0 to 6: beyond it files shrink by a few hundredths and take twice as long
 _PAGE_BYTES = 23_000_000  # for the greys of all slices, in base64
 _LEAST_SLICE_BYTES = 4_000
+_AT_ONCE = 8  # slices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +50,7 @@ class ViewerSlice:
 
 
 class SliceEncoder:
-    """Makes the files of one slice after the other.
+    """Makes the files of slices.
 
     Quality falls, and never rises again, when a slice takes more than its share of the page.
 
@@ -69,37 +75,61 @@ class SliceEncoder:
     def mean_error(self) -> float:
         return self._error / max(self._pixels, 1)
 
-    def encode(self, item: ViewerSlice) -> dict[str, str]:
-        """The slice's files in base64, by kind: `greys`, and where there is something to show `regions`, `activation`.
+    def encode(self, items: Iterable[ViewerSlice]) -> Iterator[tuple[ViewerSlice, dict[str, str]]]:
+        """Yields every slice with its files in base64, in their order.
+
+        The files are `greys`, and where there is something to show `regions` and `activation`. Several slices are made
+        at once, a core each, with the quality that the first of them has; those behind one that takes too much are
+        made again.
 
         Raises:
           ValueError: if the shapes of slice, mask and labels differ, or a map isn't finite.
         """
-        shape = item.values.shape
+        remaining = iter(items)
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+            while several := list(itertools.islice(remaining, _AT_ONCE)):
+                told = threads.map(functools.partial(self._encode, level=self._level), several)
+                for item, one in zip(several, told, strict=True):
+                    made = one if one.tried == self._level else self._encode(item, self._level)
+                    self._level = made.level
+                    self._error += made.error
+                    self._pixels += item.values.size
+                    yield item, made.files
+
+    def _encode(self, item: ViewerSlice, level: int) -> _Encoded:
+        """One slice's files, with the first of the qualities from `level` on that it is small enough at."""
+        shape, tried = item.values.shape, level
         for name, region in (("mask", item.mask), ("labels", item.labels)):
             if region is not None and region.shape != shape:
                 raise ValueError(f"{name}: shape {region.shape}, but the slice has {shape}")
-        files = {"greys": self._greys(item.values), "regions": _regions(item), "activation": None}
+        greys = to_greys(item.values, hounsfield=self._hounsfield)
+        data = _webp(greys, level)
+        while len(data) > self._allowed and level < len(QUALITIES) - 1:
+            level += 1
+            data = _webp(greys, level)
+        files = {"greys": data, "regions": _regions(item), "activation": None}
         if item.activation is not None and self._activation_scale is not None:
             levels = np.rint(255 * normalize_map(item.activation, self._activation_scale)).astype(np.uint8)
             files["activation"] = _file(levels, "PNG", optimize=False)
-        return {kind: base64.b64encode(data).decode("ascii") for kind, data in files.items() if data}
+        texts = {kind: base64.b64encode(data).decode("ascii") for kind, data in files.items() if data}
+        return _Encoded(texts, tried, level, self._difference(data, item.values, greys))
 
-    def _greys(self, values: Shaped[np.ndarray, "H W"]) -> bytes:
-        greys = to_greys(values, hounsfield=self._hounsfield)
-        data = self._webp(greys)
-        while len(data) > self._allowed and self._level < len(QUALITIES) - 1:
-            self._level += 1
-            data = self._webp(greys)
+    def _difference(self, data: bytes, values: Shaped[np.ndarray, "H W"], greys: UInt8[np.ndarray, "H W"]) -> float:
+        """Sum over pixels of what is shown and what was given."""
         shown = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
         table = grey_values(hounsfield=self._hounsfield)
         given = np.clip(values, table[0], table[-1]) if self._hounsfield else greys
-        self._error += float(np.abs(table[shown] - given).sum(dtype=np.float64))
-        self._pixels += greys.size
-        return data
+        return float(np.abs(table[shown] - given).sum(dtype=np.float64))
 
-    def _webp(self, greys: UInt8[np.ndarray, "H W"]) -> bytes:
-        return _file(greys, "WEBP", quality=self.quality, method=_EFFORT)
+
+@dataclasses.dataclass(frozen=True)
+class _Encoded:
+    """A slice's files in base64, the quality that was tried first and that they have, and the sum of their errors."""
+
+    files: dict[str, str]
+    tried: int
+    level: int
+    error: float
 
 
 def to_greys(values: Shaped[np.ndarray, "*hw"], *, hounsfield: bool) -> UInt8[np.ndarray, "*hw"]:
@@ -124,6 +154,10 @@ def _regions(item: ViewerSlice) -> bytes | None:
         return None
     planes = [np.where(mask, 255, 0), numbers & 255, numbers >> 8]
     return _file(np.stack(planes, axis=-1).astype(np.uint8), "PNG", optimize=False)
+
+
+def _webp(greys: UInt8[np.ndarray, "H W"], level: int) -> bytes:
+    return _file(greys, "WEBP", quality=QUALITIES[level], method=_EFFORT)
 
 
 def _file(pixels: UInt8[np.ndarray, "h w *c"], kind: str, **options: int) -> bytes:

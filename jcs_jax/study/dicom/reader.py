@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jcs_jax.errors import InputError
 from jcs_jax.study.dicom.files import StudyFile, study_files
@@ -49,9 +50,7 @@ def read_dicom(source: Path, *, series_uid: str = "") -> Volume:
         )
     if rows * columns * len(stacked.slices) > MOST_VOXELS:
         raise InputError(f"{source}: {len(stacked.slices)} slices of {columns} x {rows} are too many for one series")
-    planes = list(read_hounsfield(stacked.slices))
-    values = np.stack([clip_hounsfield(plane) for plane in planes])
-    check_hounsfield(np.stack(planes[:: -(-len(planes) // _LOOKED_AT)]), str(source))  # before it was clipped
+    values = _read_pixels(stacked.slices, source)
     orientation = Orientation.nearest(stacked.affine)
     return Volume(
         np.ascontiguousarray(orientation.apply(values)),
@@ -61,6 +60,18 @@ def read_dicom(source: Path, *, series_uid: str = "") -> Volume:
         tuple(note for note in (chosen, *_about_files(faults), *stacked.notes, *_about_series(series.headers)) if note),
         functools.partial(_read_again, stacked.slices),
     )
+
+
+def _read_pixels(slices: tuple[SliceHeader, ...], source: Path) -> Shaped[np.ndarray, "s h w"]:
+    """HU of all slices, clipped; some are looked at before."""
+    clipped, looked_at = [], []
+    every = -(-len(slices) // _LOOKED_AT)
+    for index, plane in enumerate(read_hounsfield(slices)):
+        clipped.append(clip_hounsfield(plane))
+        if index % every == 0:
+            looked_at.append(plane)
+    check_hounsfield(np.stack(looked_at), str(source))
+    return np.stack(clipped)
 
 
 def _read_again(slices: tuple[SliceHeader, ...]) -> DicomHeaders:

@@ -20,6 +20,12 @@ def _encoder(slices: int = 1, *, hounsfield: bool = True) -> SliceEncoder:
     return SliceEncoder(slices, hounsfield=hounsfield, activation_scale=2.0)
 
 
+def _files(encoder: SliceEncoder, item: ViewerSlice) -> dict[str, str]:
+    ((given, files),) = encoder.encode([item])
+    assert given is item
+    return files
+
+
 @pytest.mark.parametrize(
     ("hounsfield", "grey"), [(-3000, 0), (-1024, 0), (-592, 64), (-160, 128), (40, 178), (240, 228), (600, 255)]
 )
@@ -43,7 +49,7 @@ def test_a_slice_comes_back_within_the_error_that_is_told():
     given = (-800 + 5 * rows + 2 * columns).astype(np.int16)
     encoder = _encoder()
     shown = grey_values(hounsfield=True)[
-        np.asarray(Image.fromarray(_decoded(encoder.encode(ViewerSlice(given))["greys"])).convert("L"))
+        np.asarray(Image.fromarray(_decoded(_files(encoder, ViewerSlice(given))["greys"])).convert("L"))
     ]
     error = np.abs(shown - np.clip(given, -1024, 600)).mean()
     assert error < 6
@@ -53,32 +59,44 @@ def test_a_slice_comes_back_within_the_error_that_is_told():
 def test_masks_and_numbers_beyond_a_byte_are_exact():
     labels = RNG.integers(0, 65536, (20, 30)).astype(np.uint16)
     mask = RNG.random((20, 30)) < 0.5
-    pixels = _decoded(_encoder().encode(ViewerSlice(np.zeros((20, 30)), mask, labels))["regions"]).astype(int)
+    pixels = _decoded(_files(_encoder(), ViewerSlice(np.zeros((20, 30)), mask, labels))["regions"]).astype(int)
     np.testing.assert_array_equal(pixels[..., 0] == 255, mask)
     np.testing.assert_array_equal(pixels[..., 1] + 256 * pixels[..., 2], labels)
 
 
 def test_without_a_lesion_there_is_nothing_to_keep():
     empty = ViewerSlice(np.zeros((20, 30)), np.zeros((20, 30), bool), np.zeros((20, 30), np.uint16))
-    assert set(_encoder().encode(empty)) == {"greys"}
-    assert set(_encoder().encode(ViewerSlice(np.zeros((20, 30))))) == {"greys"}
+    assert set(_files(_encoder(), empty)) == {"greys"}
+    assert set(_files(_encoder(), ViewerSlice(np.zeros((20, 30))))) == {"greys"}
 
 
 def test_the_map_has_256_steps_from_0_to_the_scale():
     given = np.array([[-1.0, 0.0], [1.0, 5.0]], np.float32)
-    levels = _decoded(_encoder().encode(ViewerSlice(np.zeros((20, 30)), activation=given))["activation"])
+    levels = _decoded(_files(_encoder(), ViewerSlice(np.zeros((20, 30)), activation=given))["activation"])
     np.testing.assert_array_equal(levels, [[0, 0], [128, 255]])
 
 
 def test_quality_falls_when_slices_would_not_fit_the_page():
     noise = ViewerSlice(RNG.normal(-400, 300, (256, 256)))
     few, many = _encoder(), _encoder(2000)
-    assert len(few.encode(noise)["greys"]) > len(many.encode(noise)["greys"])
+    assert len(_files(few, noise)["greys"]) > len(_files(many, noise)["greys"])
     assert few.quality == QUALITIES[0]
     assert many.quality == QUALITIES[-1]
+
+
+def test_slices_made_at_once_are_those_made_one_after_the_other():
+    """Quality falls in the middle: those behind have the lower one, whoever made them first."""
+    spread = [0, 0, 0, 300, 0, 0, 60, 0, 0, 0, 300, 0, 0]
+    items = [ViewerSlice(-800 + RNG.normal(0, 1 + one, (256, 256))) for one in spread]
+    together, alone = _encoder(1500), _encoder(1500)
+    made = list(together.encode(items))
+    assert all(item is given for (item, _), given in zip(made, items, strict=True))
+    assert [files for _, files in made] == [_files(alone, item) for item in items]
+    assert (together.quality, together.mean_error) == (alone.quality, alone.mean_error)
+    assert together.quality < QUALITIES[0]
 
 
 @pytest.mark.parametrize("kind", ["mask", "labels"])
 def test_a_region_of_another_size_is_refused(kind):
     with pytest.raises(ValueError, match=kind):
-        _encoder().encode(ViewerSlice(np.zeros((20, 30)), **{kind: np.ones((20, 31), np.uint16)}))
+        _files(_encoder(), ViewerSlice(np.zeros((20, 30)), **{kind: np.ones((20, 31), np.uint16)}))
