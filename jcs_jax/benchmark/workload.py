@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcs_jax.engines.names import ENGINES, PRECISIONS
-from jcs_jax.models.compilation import convolutions_for
+from jcs_jax.models.compilation import convolutions_for, halves_pay, run_together
 from jcs_jax.models.folding import fold_norms
 from jcs_jax.models.output import ModelOutput, infection_probability, lesion_probability
 from jcs_jax.models.presets import Preset, build, get_preset
@@ -157,11 +157,20 @@ def random_network(work: Workload) -> tuple[nn.Module, Any, Preset]:
 
 def _inference(work: Workload) -> Compiled:
     model, variables, _ = random_network(work)
-    images = jax.device_put(random_batch(work.batch, work.side)["image"])
-    compiled = jax.jit(functools.partial(_answers, model)).lower(variables, images).compile()
+    images = random_batch(work.batch, work.side)["image"]
     plain, _, _ = random_network(_counted(work))
     flops = _flops(jax.jit(functools.partial(_answers, plain)).lower(variables, images))
-    return Compiled(lambda: jax.block_until_ready(compiled(variables, images)), flops, _least_bytes(compiled))
+    halved = halves_pay(images.shape, jax.default_backend())  # as a diagnosis does it
+    parts = [jax.device_put(part) for part in np.split(images, 1 + halved)]
+    compiled = jax.jit(functools.partial(_answers, model)).lower(variables, parts[0]).compile()
+
+    def run() -> None:
+        if halved:
+            run_together(lambda half: compiled(variables, parts[half]))
+        else:
+            jax.block_until_ready(compiled(variables, parts[0]))
+
+    return Compiled(run, flops, _least_bytes(compiled) + sum(part.nbytes for part in parts[1:]))
 
 
 def _training(work: Workload) -> Compiled:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from scipy.special import expit
 
 from jcs_jax import explain
+from jcs_jax.models.compilation import halves_pay, run_together
 from jcs_jax.models.ensemble import Ensemble
 from jcs_jax.models.joint import JointNetwork
 from jcs_jax.models.output import class_head_kernel, lesion_probability
@@ -143,11 +144,32 @@ class JaxPrograms:
 
     def screen(self, images: Float[np.ndarray, "n h w 3"]) -> Screening:
         """As `Programs.screen`; what it returns stays on the device."""
-        return self._screen(self._variables, images)
+        if not self._halved(images):
+            return self._screen(self._variables, images)
+        halves = np.split(images, 2)
+        first, second = run_together(lambda half: self._screen(self._variables, halves[half]))
+        rest = jax.tree.map(_joined, first._replace(trunk={}), second._replace(trunk={}))
+        trunk = {name: jnp.concatenate([maps, second.trunk[name]], axis=1) for name, maps in first.trunk.items()}
+        return rest._replace(trunk=trunk)
 
     def segment(self, images: Float[np.ndarray, "n h w 3"], trunk: Mapping[str, Any]) -> Any:
         """As `Programs.segment`."""
-        return self._segment(self._variables, images, trunk)
+        if not self._halved(images):
+            return self._segment(self._variables, images, trunk)
+        count = len(images) // 2
+
+        def run(half: int) -> Any:
+            own = slice(half * count, (half + 1) * count)
+            return self._segment(self._variables, images[own], {name: maps[:, own] for name, maps in trunk.items()})
+
+        return _joined(*run_together(run))
+
+    def _halved(self, images: np.ndarray) -> bool:
+        return halves_pay(images.shape, jax.default_backend())
+
+
+def _joined(first: Array, second: Array) -> Array:
+    return jnp.concatenate([first, second])
 
 
 def averaged_screening(screen: Callable[[Any], Screening], images: Any, *, flip: bool, xp: Any) -> Screening:
