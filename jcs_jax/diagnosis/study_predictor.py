@@ -17,6 +17,7 @@ from jcs_jax.diagnosis.lesions import measure_lesions
 from jcs_jax.diagnosis.near_lungs import keep_near_lungs
 from jcs_jax.diagnosis.predictor import Predictor
 from jcs_jax.diagnosis.programs import Screening
+from jcs_jax.diagnosis.reading_ahead import read_ahead
 from jcs_jax.diagnosis.result import (
     Decision,
     Diagnosis,
@@ -89,7 +90,7 @@ class StudyPredictor:
     def diagnose(
         self, volume: Volume, case: str, *, notes: tuple[str, ...] = (), track: Track = iter
     ) -> tuple[Diagnosis, StudyMaps]:
-        """Diagnoses one volume; beside it, memory holds a batch and the mask.
+        """Diagnoses one volume; beside it, memory holds two batches and the mask.
 
         Args:
           volume: of the chest.
@@ -149,10 +150,11 @@ class StudyPredictor:
         waiting: list[tuple[int, Mapping[str, Any]]] = []
         answers: list[Screening] = []
         numbers = iter(track(range(shape[0])))
-        while batch := list(itertools.islice(numbers, first.batch_size)):
+        for inputs in read_ahead(_batches(volume, first)):
+            batch = list(itertools.islice(numbers, len(inputs)))
             found: list[Screening | None] = [None] * len(batch)
             if first.stages.classifies:
-                screened = first.stages.screen([_input(volume, index, first.preset.preprocessing) for index in batch])
+                screened = first.stages.screen(inputs)
                 found = [*screened]
                 answers += [one._replace(trunk={}) for one in screened]
             if mask is None:
@@ -266,9 +268,17 @@ def source_grid(volume: Volume, *, headers: bool) -> SourceGrid:
     )
 
 
+def _batches(volume: Volume, predictor: Predictor) -> Iterator[list[Float[np.ndarray, "h w 3"]]]:
+    """All slices as a network takes them, batch by batch."""
+    count = len(volume.hounsfield)
+    for start in range(0, count, predictor.batch_size):
+        batch = range(start, min(start + predictor.batch_size, count))
+        yield [_input(volume, index, predictor.preset.preprocessing) for index in batch]
+
+
 def _input(volume: Volume, index: int, preprocessing: Preprocessing) -> Float[np.ndarray, "h w 3"]:
     return preprocessing.network_input(preprocessing.window(volume.hounsfield[index]))
 
 
 def _lung_bearing(lungs: Lungs, pixel_area: float) -> Bool[np.ndarray, " s"]:
-    return np.count_nonzero(lungs.labels, axis=(1, 2)) * pixel_area >= LEAST_LUNG_AREA
+    return np.array([np.count_nonzero(plane) for plane in lungs.labels]) * pixel_area >= LEAST_LUNG_AREA

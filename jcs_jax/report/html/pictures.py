@@ -29,6 +29,7 @@ _EFFORT = 2  # of WebP, 0 to 6: beyond it files shrink by a few hundredths and t
 _PAGE_BYTES = 23_000_000  # for the greys of all slices, in base64
 _LEAST_SLICE_BYTES = 4_000
 _AT_ONCE = 8  # slices
+_MEASURED = 64  # slices, at least, that tell the mean error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +57,15 @@ class SliceEncoder:
 
     Attributes:
       quality: of WebP, that of the next slice.
-      mean_error: mean absolute difference between what is shown and what was given, over all slices so far: HU
-        within the range shown, or grey levels for a case without HU.
+      mean_error: mean absolute difference between what is shown and what was given, over the slices so far, of many
+        over 64 to 127 that are evenly spread: HU within the range shown, or grey levels for a case without HU.
     """
 
     def __init__(self, slices: int, *, hounsfield: bool, activation_scale: float | None):
         self._hounsfield = hounsfield
         self._activation_scale = activation_scale
         self._allowed = max(_LEAST_SLICE_BYTES, _PAGE_BYTES * 3 // 4 // max(slices, 1))
+        self._measured_every = max(1, slices // _MEASURED)
         self._level = 0
         self._error, self._pixels = 0.0, 0
 
@@ -85,18 +87,18 @@ class SliceEncoder:
         Raises:
           ValueError: if the shapes of slice, mask and labels differ, or a map isn't finite.
         """
-        remaining = iter(items)
+        remaining = enumerate(items)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as threads:
             while several := list(itertools.islice(remaining, _AT_ONCE)):
-                told = threads.map(functools.partial(self._encode, level=self._level), several)
-                for item, one in zip(several, told, strict=True):
-                    made = one if one.tried == self._level else self._encode(item, self._level)
+                told = threads.map(functools.partial(self._encode, level=self._level), *zip(*several, strict=True))
+                for (index, item), one in zip(several, told, strict=True):
+                    made = one if one.tried == self._level else self._encode(index, item, self._level)
                     self._level = made.level
                     self._error += made.error
-                    self._pixels += item.values.size
+                    self._pixels += made.pixels
                     yield item, made.files
 
-    def _encode(self, item: ViewerSlice, level: int) -> _Encoded:
+    def _encode(self, index: int, item: ViewerSlice, level: int) -> _Encoded:
         """One slice's files, with the first of the qualities from `level` on that it is small enough at."""
         shape, tried = item.values.shape, level
         for name, region in (("mask", item.mask), ("labels", item.labels)):
@@ -112,7 +114,9 @@ class SliceEncoder:
             levels = np.rint(255 * normalize_map(item.activation, self._activation_scale)).astype(np.uint8)
             files["activation"] = _file(levels, "PNG", optimize=False)
         texts = {kind: base64.b64encode(data).decode("ascii") for kind, data in files.items() if data}
-        return _Encoded(texts, tried, level, self._difference(data, item.values, greys))
+        if index % self._measured_every:
+            return _Encoded(texts, tried, level, 0.0, 0)
+        return _Encoded(texts, tried, level, self._difference(data, item.values, greys), greys.size)
 
     def _difference(self, data: bytes, values: Shaped[np.ndarray, "H W"], greys: UInt8[np.ndarray, "H W"]) -> float:
         """Sum over pixels of what is shown and what was given."""
@@ -124,18 +128,37 @@ class SliceEncoder:
 
 @dataclasses.dataclass(frozen=True)
 class _Encoded:
-    """A slice's files in base64, the quality that was tried first and that they have, and the sum of their errors."""
+    """A slice's files in base64.
+
+    Attributes:
+      files: by kind.
+      tried: the quality that was tried first.
+      level: the quality that the greys have.
+      error: sum over the pixels that were measured.
+      pixels: how many were.
+    """
 
     files: dict[str, str]
     tried: int
     level: int
     error: float
+    pixels: int
 
 
 def to_greys(values: Shaped[np.ndarray, "*hw"], *, hounsfield: bool) -> UInt8[np.ndarray, "*hw"]:
     """HU or intensities in [0, 1] as the 256 levels that the page holds."""
+    if hounsfield and values.dtype == np.int16:
+        return _greys_of_whole_hounsfield()[
+            np.clip(values, KNOT_HOUNSFIELD[0], KNOT_HOUNSFIELD[-1]) - KNOT_HOUNSFIELD[0]
+        ]
     levels = np.interp(values, KNOT_HOUNSFIELD, KNOT_GREYS) if hounsfield else 255 * np.clip(values, 0, 1)
     return np.rint(levels).astype(np.uint8)
+
+
+@functools.cache
+def _greys_of_whole_hounsfield() -> UInt8[np.ndarray, " n"]:
+    """Levels of the whole HU that are told apart, from the lowest up."""
+    return to_greys(np.arange(KNOT_HOUNSFIELD[0], KNOT_HOUNSFIELD[-1] + 1, dtype=np.int32), hounsfield=True)
 
 
 def grey_values(*, hounsfield: bool) -> Float[np.ndarray, " 256"]:

@@ -92,8 +92,24 @@ def test_slices_made_at_once_are_those_made_one_after_the_other():
     made = list(together.encode(items))
     assert all(item is given for (item, _), given in zip(made, items, strict=True))
     assert [files for _, files in made] == [_files(alone, item) for item in items]
-    assert (together.quality, together.mean_error) == (alone.quality, alone.mean_error)
-    assert together.quality < QUALITIES[0]
+    assert together.quality == alone.quality < QUALITIES[0]
+
+
+def test_of_many_slices_some_tell_the_error():
+    """Every second one of 128: the others' noise is not seen."""
+    quiet, noisy = (ViewerSlice((-800 + RNG.normal(0, one, (64, 64))).astype(np.int16)) for one in (1, 200))
+    alone, many = _encoder(), _encoder(128)
+    _files(alone, quiet)
+    assert len(list(many.encode([quiet, noisy] * 64))) == 128
+    assert many.mean_error == pytest.approx(alone.mean_error)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32])
+def test_whole_hounsfield_units_have_the_same_greys_in_every_type(kind):
+    given = np.arange(-1100, 700)
+    np.testing.assert_array_equal(
+        to_greys(given.astype(kind), hounsfield=True), to_greys(given.astype(np.float64), hounsfield=True)
+    )
 
 
 @pytest.mark.parametrize("kind", ["mask", "labels"])
