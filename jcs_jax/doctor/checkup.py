@@ -129,13 +129,18 @@ def check_data(
 
 
 def _goal(config: ml_collections.ConfigDict, preset: Preset) -> _Goal:
-    loss = config.loss
+    loss, restores = config.loss, _restores(config)
     classifies = preset.architecture == "classifier" or bool(preset.options.get("classes"))
     return _Goal(
-        segments=preset.architecture != "classifier" and loss.segmentation_weight > 0,
-        classifies=classifies and loss.classification_weight > 0,
+        segments=preset.architecture != "classifier" and loss.segmentation_weight > 0 and not restores,
+        classifies=classifies and loss.classification_weight > 0 and not restores,
         aligns=classifies and loss.map_weight > 0,
     )
+
+
+def _restores(config: ml_collections.ConfigDict) -> bool:
+    """Whether damaged slices are to be given back, for which no mask and no label is asked."""
+    return config.loss.segmentation == "restoration"
 
 
 def _check_run(config: ml_collections.ConfigDict, preset: Preset, sources: Mapping[str, Source]) -> list[Finding]:
@@ -164,7 +169,7 @@ def _look_at_batch(
     except (InputError, ValueError, KeyError) as error:
         findings.append(_from_error("first batch", error))
         return None
-    findings.append(check_first_batch(batch))
+    findings.append(check_first_batch(batch, restores=_restores(config)))
     mixing = f", mixed with alpha {config.data.mixing.alpha:g}" if config.data.mixing.alpha else ""
     if config.data.paste_opacities:
         mixing = f", opacities of others with probability {config.data.paste_opacities:g}{mixing}"
@@ -182,11 +187,16 @@ def _check_network(
         check_weights(preset, trial.parts, trial.random_parts, trial.frozen, given=bool(config.init_from)),
         *check_untrained(trial.untrained()),
     ]
-    attempt = trial.train(max(steps, 1))
+    attempt = trial.train(1 if trial.restores else max(steps, 1))
     losses = check_losses(attempt.parts, trial.weights)
     findings += [losses, check_gradients(attempt, trial.frozen)]
-    if not steps or losses.severity == "error":
-        why = "there is nothing to learn" if losses.severity == "error" else "--steps 0"
+    reasons = {
+        "there is nothing to learn": losses.severity == "error",
+        "slices are damaged anew at every step, and what covered them is lost": trial.restores,
+        "--steps 0": not steps,
+    }
+    if any(reasons.values()):
+        why = next(reason for reason, holds in reasons.items() if holds)
         return [*findings, Finding("learns a batch", "ok", f"not tried: {why}")]
     learned = check_learning(
         trial,

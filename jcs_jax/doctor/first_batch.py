@@ -23,8 +23,13 @@ _TEXT_HEIGHT, _FONT_SIZE, _GAP = 24, 15, 4
 _BACKGROUND, _TEXT = (18, 18, 18), (240, 240, 240)
 
 
-def check_first_batch(batch: Batch) -> Finding:
-    """Describes a batch; an error where it holds NaN or infinity, or nothing to learn from."""
+def check_first_batch(batch: Batch, *, restores: bool = False) -> Finding:
+    """Describes a batch; an error where it holds NaN or infinity, a warning where there is nothing to learn from.
+
+    Args:
+      batch: as of `TrainingBatches`.
+      restores: whether damaged slices are to be given back, which takes neither masks nor labels.
+    """
     inputs = {name: array for name, array in batch.items() if name == "image" or name.endswith("_features")}
     shown = ", ".join(f"{name} {' x '.join(map(str, array.shape))}" for name, array in inputs.items())
     finite = all(np.isfinite(array).all() for array in batch.values())
@@ -41,7 +46,7 @@ def check_first_batch(batch: Batch) -> Finding:
     if not finite:
         cure = "look for NaN in the slices; normalisation and augmentation make none"
         return Finding(_CHECK, "error", f"{shown}: some values are NaN or infinite", cure)
-    if not masks and not labels:
+    if not (masks or labels or restores):
         cure = "raise config.batch_size, mix less, or add masks or labels"
         return Finding(_CHECK, "warning", f"{found}: nothing to learn from", cure, numbers)
     return Finding(_CHECK, "ok", found, numbers=numbers)

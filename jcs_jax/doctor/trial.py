@@ -26,6 +26,7 @@ from jcs_jax.models.inputs import network_arguments
 from jcs_jax.models.output import ModelOutput, infection_probability, lesion_probability
 from jcs_jax.models.presets import Preset
 from jcs_jax.training import setup
+from jcs_jax.training.restoration import Restoration
 from jcs_jax.training.state import NEVER, TrainState
 from jcs_jax.training.steps import make_train_step
 
@@ -50,9 +51,10 @@ class Trial:
       random_parts: parts of the network that start at random.
       frozen: parts that don't learn.
       weights: factor of each loss, by name.
+      restores: damaged slices are to be given back, which has no right answer to learn by heart.
 
     Raises:
-      InputError: weights, class weights or stored features that the run would be refused for as well.
+      InputError: weights, class weights, stored features or a teacher that the run would be refused for as well.
     """
 
     def __init__(self, config: ml_collections.ConfigDict, preset: Preset, source: Source, positions: Sequence[int]):
@@ -60,6 +62,8 @@ class Trial:
         self._model = setup.network_of(config, preset)
         optimizer = recording(setup.create_optimizer(config, optax.constant_schedule(config.optimizer.learning_rate)))
         objective = dataclasses.replace(setup.objective_of(config, source), label_smoothing=0.0)
+        teacher = setup.teacher_of(config, preset, source)
+        self.restores = isinstance(teacher, Restoration)  # of the other teachers' slices those with masks are tried
         shapes = setup.state_shapes(config, preset, self._model, optimizer)
         setup.check_accepted(preset, self._model, shapes, source)
         state, self.random_parts = setup.initial_state(config, preset, self._model, optimizer)
@@ -68,7 +72,14 @@ class Trial:
         self.batch = _load(source, preset, positions)
         self.weights = {name: float(weight) for name, weight in objective.weights().items()}
         ema_decay = config.optimizer.ema_decay
-        step = make_train_step(self._model, optimizer, objective, ema_decay=ema_decay, frozen=self.frozen)
+        step = make_train_step(
+            self._model,
+            optimizer,
+            objective,
+            ema_decay=ema_decay,
+            frozen=self.frozen,
+            teacher=teacher if self.restores else None,
+        )
         self._step = functools.cache(lambda: step.lower(self._first, self.batch).compile(compiler_options=_quick()))  # type: ignore[attr-defined]
         self._predict = jax.jit(
             lambda variables, arguments: _probabilities(self._model, variables, arguments), compiler_options=_quick()
@@ -122,7 +133,7 @@ class Trial:
             known = self.batch["label_valid"] > 0
             called = infection >= self._preset.class_threshold
             right = int((called == (self.batch["label"] > 0.5))[known].sum()), int(known.sum())
-        if maps is None or not self.weights["segmentation_loss"]:
+        if maps is None or self.restores or not self.weights["segmentation_loss"]:
             return Answer(math.nan, math.nan, math.nan, right, finite)
         values = dice(maps >= self._preset.mask_threshold, self.batch["mask"] > 0.5)
         there = values[(self.batch["mask_valid"] > 0) & ~np.isnan(values)]

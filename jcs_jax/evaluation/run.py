@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jcs_jax.checkpoints import load_model, weights_digest
 from jcs_jax.data.sources import open_source
 from jcs_jax.errors import InputError
@@ -25,7 +27,9 @@ from jcs_jax.evaluation.protocol import in_folds
 from jcs_jax.evaluation.results import Evaluation, write_evaluation
 from jcs_jax.evaluation.sanity import run_sanity
 from jcs_jax.files import write_atomically
+from jcs_jax.models.compilation import convolutions_for
 from jcs_jax.models.mirrored import MirrorAveraged
+from jcs_jax.models.presets import with_convolutions
 
 PAGE = "evaluation.html"
 FLIPPED = "every answer is the mean over the slice and its mirror image"
@@ -70,6 +74,7 @@ class Task:
             source = open_source(self.data_dir, self.dataset, split)
             trained = open_source(self.data_dir, self.dataset, train_split) if train_split else None
             model, variables, preset = load_model(checkpoint)
+            model = with_convolutions(model, convolutions_for(jax.default_backend()))
             if self.thresholds:
                 points = read_operating_points(self.thresholds, weights=weights_digest(checkpoint) or "")
                 preset, chosen_on = points.applied(preset), points.chosen_on

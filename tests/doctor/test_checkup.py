@@ -75,6 +75,26 @@ def test_without_masks_and_labels_nothing_is_trained_in_vain(run, grey):
     assert checkup.findings[-1].found == "not tried: there is nothing to learn"
 
 
+def test_slices_to_be_restored_need_neither_masks_nor_labels(run, config, grey):
+    config.loss.segmentation = "restoration"
+    config.loss.classification_weight = 0.0
+    checkup = run([dataclasses.replace(one, mask=None, label=-1) for one in grey])
+    assert [one.found for one in checkup.findings if one.severity != "ok"] == ["no gradient reaches class_head"]
+    assert checkup.findings[-1].found.startswith("not tried: slices are damaged anew at every step")
+    (losses,) = (finding for finding in checkup.findings if finding.check == "losses")
+    assert losses.numbers["segmentation_loss"]["value"] > 0
+
+
+def test_a_restoration_that_no_run_can_have_is_an_error(run, config):
+    config.loss.segmentation = "restoration"
+    config.data.eval_split = "validation"
+    (refused,) = (finding for finding in run().findings if finding.check == "network")
+    assert (refused.severity, refused.cure) == (
+        "error",
+        "leave config.validation.split and config.data.eval_split empty",
+    )
+
+
 def test_a_validation_that_cannot_be_measured_is_an_error(run, config, grey):
     config.validation.metric = "dice"
     checkup = run(trial=False, validation=[one for one in grey if not one.label])
