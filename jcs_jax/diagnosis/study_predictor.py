@@ -117,7 +117,8 @@ class StudyPredictor:
                 near, left_out = keep_near_lungs(slices.mask, volume, lungs)
                 report, labels = measure_lesions(near, volume, lungs, activation)
                 report = dataclasses.replace(report, notes=(*report.notes, *left_out))
-                slices.mask = labels > 0  # without what was left out of the report
+                if slices.mask.any():  # an empty mask takes no memory until it is written to
+                    np.greater(labels, 0, out=slices.mask)  # without what was left out of the report
             lung_bearing = _lung_bearing(lungs, geometry.pixel_area)
             findings = self._findings(volume, lung_bearing, slices, geometry)
         decision, told = self._decide(volume, lung_bearing, slices)

@@ -64,14 +64,17 @@ def read_dicom(source: Path, *, series_uid: str = "") -> Volume:
 
 def _read_pixels(slices: tuple[SliceHeader, ...], source: Path) -> Shaped[np.ndarray, "s h w"]:
     """HU of all slices, clipped; some are looked at before."""
-    clipped, looked_at = [], []
+    values, looked_at = np.empty((len(slices), *slices[0].size), np.int16), []
     every = -(-len(slices) // _LOOKED_AT)
     for index, plane in enumerate(read_hounsfield(slices)):
-        clipped.append(clip_hounsfield(plane))
+        clipped = clip_hounsfield(plane)
+        if clipped.dtype != values.dtype:  # not whole numbers: so are all from here on
+            values = values.astype(np.promote_types(clipped.dtype, values.dtype), copy=False)
+        values[index] = clipped
         if index % every == 0:
             looked_at.append(plane)
     check_hounsfield(np.stack(looked_at), str(source))
-    return np.stack(clipped)
+    return values
 
 
 def _read_again(slices: tuple[SliceHeader, ...]) -> DicomHeaders:
