@@ -4,10 +4,10 @@ python experiments/covid_semiseg.py --source_dir COPIES --workdir runs/covid_sem
 
 COPIES holds the folder covid_semiseg. One network learns to give back damaged slices of the volumes, which nobody
 outlined. From it, for each of the five folds, networks of --seeds learn from the others (`configs/covid_semiseg.py`)
-and are joined; the five ensembles are measured together, each on the fold that it never saw. `--folds all` trains
-networks on all 50 slices instead, for a test set that is held out elsewhere. The same command goes on where it was
-stopped. Once the first network is there, several processes may take some folds each; the command without `--folds`
-then joins and measures what they left.
+and are joined; the five ensembles are measured together, each on the fold that it never saw, averaged over every slice
+and its mirror image. `--folds all` trains networks on all 50 slices instead, for a test set that is held out elsewhere.
+The same command goes on where it was stopped. Once the first network is there, several processes may take some folds
+each; the command without `--folds` then joins and measures what they left.
 """
 
 import sys
@@ -50,7 +50,7 @@ def plan(values: flags.FlagValues) -> Iterator[chain.Command]:
             yield ["ensemble", "--checkpoint", ",".join(models), "--output", joined, "--overwrite"]
     if set(values.folds) == set(FOLDS):
         measured = "ensemble" if len(values.seeds) > 1 else f"seed{values.seeds[0]}_fine/model"
-        on = ["--protocol", "covid_semiseg_folds", "--data_dir", str(data_dir)]
+        on = ["--protocol", "covid_semiseg_folds", "--data_dir", str(data_dir), "--flip"]
         yield ["evaluate", "--checkpoint", f"{workdir}/{{fold}}/{measured}", *on, "--output", f"{workdir}/evaluation"]
 
 

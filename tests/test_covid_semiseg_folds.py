@@ -31,7 +31,7 @@ def ran(script, monkeypatch) -> list[list[str]]:
 
 
 def _flags(command: list[str]) -> dict[str, str]:
-    arguments = [argument for argument in command[1:] if argument != "--overwrite"]
+    arguments = [argument for argument in command[1:] if argument not in ("--overwrite", "--flip")]
     return {name.lstrip("-"): value for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
 
 
@@ -63,6 +63,7 @@ def test_every_fold_is_held_out_by_two_stages_of_each_seed_and_their_mean_is_mea
             assert config.data.eval_split == f"fold{number}"
     assert _flags(ran[-1])["checkpoint"] == f"{tmp_path}/{{fold}}/ensemble"
     assert _flags(ran[-1])["protocol"] == "covid_semiseg_folds"
+    assert ran[-1].count("--flip") == 1
 
 
 def test_every_command_but_training_is_understood_by_its_verb(script, ran, tmp_path):
