@@ -8,8 +8,8 @@ Run from the project's folder, once for each setting, since a process has only o
 
 The study is a phantom of 512 x 512 pixels with noise, written to a temporary folder as DICOM or NIfTI and read from
 there. Weights are random; `--positive` is the share of slices that are taken for positive whatever the network says of
-them, evenly spread: 0 is an uninfected patient, for whom only the classifier runs. Another process makes the network
-and exports it, so that the peak is that of a diagnosis.
+them, evenly spread: 0 is an uninfected patient, for whom only the classifier runs. Another process makes the study and
+the network and exports it, so that the peak is that of a diagnosis.
 
 One line of JSON goes to stdout: seconds by stage (`networks` includes compilation; `networks_again` is a second pass
 that doesn't, left out with `--once`), `total_s` without the second pass, `peak_rss_mb` of the process at the end of the
@@ -119,9 +119,9 @@ def main() -> None:
     options = parser.parse_args()
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        source = write_study_files(Path(scratch), options.slices, options.source)
         names = [name for name in (options.name, options.classifier) if name]
         with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            source = pool.submit(write_study_files, Path(scratch), options.slices, options.source).result()
             folders = [pool.submit(make_model, name, Path(scratch), options.engine).result() for name in names]
         arguments = {name: getattr(options, name) for name in ("batch_size", "flip", "engine", "precision")}
         start = time.perf_counter()
