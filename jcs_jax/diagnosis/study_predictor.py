@@ -151,8 +151,8 @@ class StudyPredictor:
         waiting: list[tuple[int, Mapping[str, Any]]] = []
         answers: list[Screening] = []
         numbers = iter(track(range(shape[0])))
-        for inputs in read_ahead(_batches(volume, first)):
-            batch = list(itertools.islice(numbers, len(inputs)))
+        for size, inputs in read_ahead(_batches(volume, first)):
+            batch = list(itertools.islice(numbers, size))
             found: list[Screening | None] = [None] * len(batch)
             if first.stages.classifies:
                 screened = first.stages.screen(inputs)
@@ -269,12 +269,13 @@ def source_grid(volume: Volume, *, headers: bool) -> SourceGrid:
     )
 
 
-def _batches(volume: Volume, predictor: Predictor) -> Iterator[list[Float[np.ndarray, "h w 3"]]]:
-    """All slices as a network takes them, batch by batch."""
+def _batches(volume: Volume, predictor: Predictor) -> Iterator[tuple[int, list[Float[np.ndarray, "h w 3"]]]]:
+    """Batch by batch how many slices, and these as the network takes them; none where it has no class head."""
     count = len(volume.hounsfield)
     for start in range(0, count, predictor.batch_size):
         batch = range(start, min(start + predictor.batch_size, count))
-        yield [_input(volume, index, predictor.preset.preprocessing) for index in batch]
+        screened = batch if predictor.stages.classifies else ()
+        yield len(batch), [_input(volume, index, predictor.preset.preprocessing) for index in screened]
 
 
 def _input(volume: Volume, index: int, preprocessing: Preprocessing) -> Float[np.ndarray, "h w 3"]:
