@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from jcs_jax.export.layouts import Stored, UntranslatableError, Value, transposed
-from jcs_jax.export.translation import Translation, only, rule, stored
+from jcs_jax.export.translation import Translation, only, rule, shape_of, stored
+from jcs_jax.export.winograd import winograd, winograd_pays
 
 
 @rule("conv_general_dilated")
@@ -19,6 +20,10 @@ def _convolution(translation: Translation, operation: Any, operands: list[Value]
     numbers = params["dimension_numbers"]
     images = transposed(translation.graph, stored(translation, operation, 0, operands), numbers.lhs_spec)
     kernel = np.transpose(only(operands[1], "a kernel"), numbers.rhs_spec)
+    result = tuple(numbers.out_spec)
+    sides = [shape_of(operation.invars[0])[axis] for axis in images.axes[2:]]
+    if winograd_pays(kernel.shape, sides) and _keeps_size(params):
+        return Stored(winograd(translation.graph, images.name, kernel, sides), result)
     low, high = zip(*params["padding"], strict=True)
     name = translation.graph.node(
         "Conv",
@@ -30,7 +35,13 @@ def _convolution(translation: Translation, operation: Any, operands: list[Value]
         group=params["feature_group_count"],
         kernel_shape=list(kernel.shape[2:]),
     )
-    return Stored(name, tuple(numbers.out_spec))
+    return Stored(name, result)
+
+
+def _keeps_size(params: Any) -> bool:
+    """Whether a 3 x 3 convolution is a plain one with a border of one zero."""
+    steps = {*params["window_strides"], *params["rhs_dilation"], params["feature_group_count"]}
+    return steps == {1} and set(params["padding"]) == {(1, 1)}
 
 
 @rule("reduce_window_sum")

@@ -47,9 +47,10 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tiles / scales, kernels * scales, outputs
 
 
-_TILES, _KERNELS, _OUTPUTS = _matrices()
+# B^T (6, 6), G (6, 3) and A^T (4, 6) of the literature, float64.
+INPUT_TRANSFORM, KERNEL_TRANSFORM, OUTPUT_TRANSFORM = _matrices()
 # (36, 9): place in a transformed tile, its column first, from place in a kernel, its row first.
-_BOTH_AXES = np.einsum("ra,cb->crab", _KERNELS, _KERNELS).reshape(SIDE**2, KERNEL**2)
+_BOTH_AXES = np.einsum("ra,cb->crab", KERNEL_TRANSFORM, KERNEL_TRANSFORM).reshape(SIDE**2, KERNEL**2)
 
 
 @jax.custom_vjp
@@ -191,16 +192,16 @@ def _every(parts: Array, axis: int, first: int, count: int) -> Array:
 def _transformed_tiles(x: Float[Array, "n h w c"]) -> Float[Array, "36 t c"]:
     """Of pictures of 4 rows + 2 by 4 columns + 2 pixels."""
     rows, columns = ((side - KERNEL + 1) // TILE for side in x.shape[1:3])
-    lines = _stored(jnp.stack(_combined(_TILES, [_every(x, 1, k, rows) for k in range(SIDE)])))
-    values = jnp.stack(_combined(_TILES, [_every(lines, 3, k, columns) for k in range(SIDE)]))
+    lines = _stored(jnp.stack(_combined(INPUT_TRANSFORM, [_every(x, 1, k, rows) for k in range(SIDE)])))
+    values = jnp.stack(_combined(INPUT_TRANSFORM, [_every(lines, 3, k, columns) for k in range(SIDE)]))
     return values.reshape(SIDE**2, -1, x.shape[-1])
 
 
 def _transposed_tiles(values: Float[Array, "36 t c"], images: int, rows: int, columns: int) -> Float[Array, "n h w c"]:
     """Sums of the tiles' pixels, the transpose of `_transformed_tiles`."""
     parts = values.reshape(SIDE, SIDE, images, rows, columns, -1)
-    lines = _stored(_overlapping(_combined(_TILES.T, list(parts)), 3))
-    return _overlapping(_combined(_TILES.T, list(lines)), 1)
+    lines = _stored(_overlapping(_combined(INPUT_TRANSFORM.T, list(parts)), 3))
+    return _overlapping(_combined(INPUT_TRANSFORM.T, list(lines)), 1)
 
 
 def _overlapping(parts: Sequence[Array], axis: int) -> Array:
@@ -221,15 +222,15 @@ def _overlapping(parts: Sequence[Array], axis: int) -> Array:
 
 def _output_pixels(products: Float[Array, "36 t d"], images: int, rows: int, columns: int) -> Float[Array, "n h w d"]:
     parts = products.reshape(SIDE, SIDE, images, rows, columns, -1)
-    lines = _stored(jnp.stack(_combined(_OUTPUTS, list(parts)), axis=-2))
-    pixels = jnp.stack(_combined(_OUTPUTS, list(lines)), axis=2)
+    lines = _stored(jnp.stack(_combined(OUTPUT_TRANSFORM, list(parts)), axis=-2))
+    pixels = jnp.stack(_combined(OUTPUT_TRANSFORM, list(lines)), axis=2)
     return pixels.reshape(images, TILE * rows, TILE * columns, -1)
 
 
 def _transposed_outputs(y: Float[Array, "n h w d"]) -> Float[Array, "36 t d"]:
     rows, columns = (side // TILE for side in y.shape[1:3])
-    lines = _stored(jnp.stack(_combined(_OUTPUTS.T, [_every(y, 1, k, rows) for k in range(TILE)])))
-    values = jnp.stack(_combined(_OUTPUTS.T, [_every(lines, 3, k, columns) for k in range(TILE)]))
+    lines = _stored(jnp.stack(_combined(OUTPUT_TRANSFORM.T, [_every(y, 1, k, rows) for k in range(TILE)])))
+    values = jnp.stack(_combined(OUTPUT_TRANSFORM.T, [_every(lines, 3, k, columns) for k in range(TILE)]))
     return values.reshape(SIDE**2, -1, y.shape[-1])
 
 

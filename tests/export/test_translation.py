@@ -21,7 +21,7 @@ MATRIX = RNG.normal(size=(12, 4)).astype(np.float32)
 ROWS = RNG.normal(size=(6, 7)).astype(np.float32)
 
 
-def _translated(function, sides=SIDES):
+def _translated(function, sides=SIDES, *, with_operators=False):
     (batch,) = jax_export.symbolic_shape("batch")
     program = trace(function, jax.ShapeDtypeStruct((batch, *sides), jnp.float32))
     graph = Graph()
@@ -31,7 +31,11 @@ def _translated(function, sides=SIDES):
     out = Port("y", tuple(side if isinstance(side, int) else str(side) for side in shape))
     model = graph.model([Port("x", ("batch", *sides))], [(out, whole.name)], told={})
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    return lambda x: session.run(None, {"x": x})[0]
+
+    def run(x):
+        return session.run(None, {"x": x})[0]
+
+    return (run, [node.op_type for node in model.graph.node]) if with_operators else run
 
 
 def _conv(x, kernel=KERNEL, *, strides=(1, 1), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=1):
@@ -100,6 +104,23 @@ def test_an_operation_gives_what_jax_gives(name):
         wanted, got = np.asarray(function(x)), run(x)
         assert got.shape == wanted.shape
         np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "operators"),
+    [
+        ({}, {"MatMul": 5, "Conv": 1}),
+        ({"padding": ((0, 0), (0, 0))}, {"Conv": 1}),
+        ({"strides": (2, 2)}, {"Conv": 1}),
+        ({"padding": ((2, 2), (2, 2)), "dilation": (2, 2)}, {"Conv": 1}),
+    ],
+)
+def test_plain_convolutions_of_many_channels_on_small_maps_take_winograd_s_form(options, operators):
+    sides, kernel = (32, 34, 256), RNG.normal(size=(3, 3, 256, 512)).astype(np.float32) / 48
+    run, nodes = _translated(lambda x: _conv(x, kernel, **options), sides, with_operators=True)
+    assert {name: nodes.count(name) for name in ("MatMul", "Conv") if name in nodes} == operators
+    x = RNG.normal(size=(2, *sides)).astype(np.float32)
+    np.testing.assert_allclose(run(x), np.asarray(_conv(x, kernel, **options)), atol=2e-5)
 
 
 def test_channels_stay_first_from_the_first_convolution_to_the_answer():
