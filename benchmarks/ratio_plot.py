@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     rows = list(csv.DictReader(Path(_TABLE.value).read_text().splitlines()))
     versions = list(dict.fromkeys(row["commit"] for row in rows))
     works = list(dict.fromkeys(row["work"] for row in rows))
-    figure, panels = plt.subplots(1, len(works), figsize=(11, 3.2), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, len(works), figsize=(11, 3.5), sharey=True, layout="constrained")
     for panel, work in zip(panels, works, strict=True):
         for program, mark in MARKS.items():
             line = [row for row in rows if (row["work"], row["program"]) == (work, program)]
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
                 )
         panel.axhline(1, color="grey", linewidth=1, linestyle="--")
         panel.set_title(work)
-        panel.set_xticks(range(len(versions)), versions, fontsize=8)
+        panel.set_xticks(range(len(versions)), versions, fontsize=8, rotation=45)
         panel.set_xlim(-0.5, len(versions) - 0.5)
     panels[0].set(ylabel="our time / PyTorch's", ylim=(0, 1.6))
     handles, labels = panels[0].get_legend_handles_labels()
