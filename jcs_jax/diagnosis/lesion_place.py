@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from jcs_jax.diagnosis.lesion_shape import Frame
 from jcs_jax.diagnosis.result.lesions import Depth, Side, Zone
+from jcs_jax.memory import let_go, planes
 from jcs_jax.study.lungs import Lungs
 from jcs_jax.study.volume import Volume
 
@@ -159,6 +160,7 @@ class _UprightGrid:
             there = np.ix_((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
             plane = labels[index][np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))]
             sampled[level][there] = plane[there]
+        let_go(labels)
         return sampled
 
     def index(self, centre: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
@@ -174,4 +176,4 @@ class _UprightGrid:
 
 def _pixels_per_slice(labels: UInt8[np.ndarray, "s h w"]) -> Int[np.ndarray, "s 3"]:
     """How many pixels of each slice are outside, right and left."""
-    return np.stack([np.bincount(plane.ravel(), minlength=3)[:3] for plane in labels])
+    return np.stack([np.bincount(plane.ravel(), minlength=3)[:3] for plane in planes(labels)])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, UInt16
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import cdist
 
+from jcs_jax.diagnosis.pieces import Box, parts
+from jcs_jax.memory import let_go
 from jcs_jax.study.volume import Volume
 
 _FLAT = 1e-6  # of the longest extent
@@ -59,7 +62,34 @@ class Frame:
         )
 
 
-def largest_diameter(region: Bool[np.ndarray, "s h w"], corner: tuple[int, int, int], frame: Frame) -> float:
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """The voxels that have a number, a few slices at a time: `for part, there in region` gives slices of its box.
+
+    Attributes:
+      labels: (S, H, W).
+      number: that it has.
+      box: that holds it, not empty.
+    """
+
+    labels: UInt16[np.ndarray, "s h w"]
+    number: int
+    box: Box
+
+    @property
+    def corner(self) -> tuple[int, int, int]:
+        """Slice, row and column of the box's first voxel."""
+        slices, rows, columns = self.box
+        return slices.start, rows.start, columns.start
+
+    def __iter__(self) -> Iterator[tuple[slice, Bool[np.ndarray, "z h w"]]]:
+        labels = self.labels[self.box]
+        for part in parts(labels.shape):
+            yield part, labels[part] == self.number
+            let_go(labels)
+
+
+def largest_diameter(region: Region, frame: Frame) -> float:
     """The length of a region along the line through the centres of its two farthest voxels.
 
     It is the distance of these centres plus the width of a voxel along that line: the chord through the centre of the
@@ -67,16 +97,14 @@ def largest_diameter(region: Bool[np.ndarray, "s h w"], corner: tuple[int, int, 
     voxel has the length of its longest edge. Of several farthest pairs the one with the widest voxels counts.
 
     Args:
-      region: not empty.
-      corner: slice, row and column of its first voxel in the volume.
+      region: of the volume.
       frame: of the volume.
 
     Returns:
       Millimetres.
     """
     slices, rows, columns = _row_ends(region)
-    slices = slices + corner[0]
-    points = frame.place(frame.heights[slices], rows + corner[1], columns + corner[2])
+    points = frame.place(frame.heights[slices], rows, columns)
     if len(points) == 1:
         edges = (frame.upward * frame.thickness[slices[0]], frame.row, frame.column)
         return max(float(np.linalg.norm(edge)) for edge in edges)
@@ -88,17 +116,16 @@ def largest_diameter(region: Bool[np.ndarray, "s h w"], corner: tuple[int, int, 
     return float(length + widths.max())
 
 
-def _row_ends(region: Bool[np.ndarray, "s h w"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first and the last voxel of every row: the farthest two are among them."""
-    slices, rows = np.nonzero(region.any(axis=2))
-    lines = region[slices, rows]
-    first, last = lines.argmax(axis=1), lines.shape[1] - 1 - lines[:, ::-1].argmax(axis=1)
-    longer = first != last
-    return (
-        np.concatenate([slices, slices[longer]]),
-        np.concatenate([rows, rows[longer]]),
-        np.concatenate([first, last[longer]]),
-    )
+def _row_ends(region: Region) -> Int[np.ndarray, "3 n"]:
+    """The first and the last voxel of every row, slices, rows and columns: the farthest two are among them."""
+    ends = []
+    for part, there in region:
+        slices, rows = np.nonzero(there.any(axis=2))
+        lines = there[slices, rows]
+        first, last = lines.argmax(axis=1), lines.shape[1] - 1 - lines[:, ::-1].argmax(axis=1)
+        longer = first != last
+        ends += [np.stack([slices + part.start, rows, first]), np.stack([slices + part.start, rows, last])[:, longer]]
+    return np.concatenate(ends, axis=1) + np.array(region.corner)[:, np.newaxis]
 
 
 def _extreme(points: Float[np.ndarray, "n 3"]) -> np.ndarray:

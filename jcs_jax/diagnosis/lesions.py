@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,9 +11,10 @@ from scipy import ndimage
 
 from jcs_jax.diagnosis.lesion_involvement import Involvement
 from jcs_jax.diagnosis.lesion_place import LABELS, ZONES, LungMap
-from jcs_jax.diagnosis.lesion_shape import Frame, largest_diameter
+from jcs_jax.diagnosis.lesion_shape import Frame, Region, largest_diameter
+from jcs_jax.diagnosis.pieces import Box, Pieces, parts
 from jcs_jax.diagnosis.result.lesions import Kind, Lesion, LesionReport, Side
-from jcs_jax.study.lung_grid import bounding_box
+from jcs_jax.memory import let_go, paged_zeros, planes
 from jcs_jax.study.lungs import Lungs
 from jcs_jax.study.volume import Volume
 
@@ -23,7 +23,6 @@ MOST_LESIONS = 65535  # that 16 bits can number
 # HU from which an opacity is consolidation and no longer ground glass. Source: the limit of eight that told COVID-19
 # pneumonia best, BMC Infectious Diseases 2021, doi 10.1186/s12879-021-06556-z.
 CONSOLIDATED_FROM = -300.0
-_PART = 2**20  # voxels
 GROUND_GLASS_BELOW, CONSOLIDATION_FROM = 0.25, 0.75  # consolidated share of a lesion's volume
 
 
@@ -54,15 +53,15 @@ def measure_lesions(
         raise ValueError(f"mask {mask.shape}, volume {volume.hounsfield.shape} and lungs {lungs.labels.shape} differ")
     lung_map = LungMap(volume, lungs)
     involvement = Involvement(volume, lung_map)
-    labels, notes = _numbered(mask, volume)
+    labels, count, notes = _numbered(mask, volume)
     measure = _Measure(volume, lungs, lung_map, Frame.of(volume))
     lesions = []
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        lesion, counts = measure.lesion(number, labels[box] == number, box)
+    for number, box in enumerate(_boxes(labels) if count else (), start=1):
+        lesion, counts = measure.lesion(number, Region(labels, number, box))
         involvement.add(counts, lesion.side, lesion.first_slice)
         lesions.append(lesion)
     if activation is not None and lesions:
-        shares = _activation_shares(labels, len(lesions), activation)
+        shares = _activation_shares(labels, count, activation)
         lesions = [
             dataclasses.replace(lesion, activation_share=float(share))
             for lesion, share in zip(lesions, shares, strict=True)
@@ -73,50 +72,59 @@ def measure_lesions(
     return report, labels
 
 
-def _numbered(mask: Bool[np.ndarray, "s h w"], volume: Volume) -> tuple[UInt16[np.ndarray, "s h w"], list[str]]:
-    """The mask's pieces, numbered by volume and, of equals, from the feet up, backwards and to the left."""
-    labels = np.zeros(mask.shape, np.uint16)
-    if not mask.any():
-        return labels, []
-    box = bounding_box(mask)
-    pieces, count = ndimage.label(mask[box], np.ones((3, 3, 3)))
-    frame = Frame.of(volume)
-    sizes, volumes, *sums = _sums(pieces, count, volume.voxel_volumes[box[0]], frame.heights[box[0]])
+def _numbered(mask: Bool[np.ndarray, "s h w"], volume: Volume) -> tuple[UInt16[np.ndarray, "s h w"], int, list[str]]:
+    """The mask's pieces, numbered by volume and, of equals, from the feet up, backwards and to the left; how many."""
+    labels, pieces, frame = paged_zeros(mask.shape, np.uint16), Pieces(mask), Frame.of(volume)
+    sizes, volumes, *sums = _sums(pieces, volume.voxel_volumes, frame.heights)
     means = [values / np.maximum(sizes, 1) for values in sums]
-    places = np.round(frame.place(means[0], means[1] + box[1].start, means[2] + box[2].start), 3)
+    places = np.round(frame.place(*means), 3)
     order = np.lexsort([places[:, 0], places[:, 1], places[:, 2], -np.round(volumes, 3)])
     order = order[(order > 0) & (volumes[order] >= SMALLEST)][:MOST_LESIONS]
-    numbers = np.zeros(count + 1, np.uint16)
+    numbers = np.zeros(pieces.count + 1, np.uint16)
     numbers[order] = np.arange(1, len(order) + 1)
-    for plane, found in zip(labels[box], pieces, strict=True):
-        plane[:] = numbers[found]
-    left_out = count - len(order)
-    if not left_out:
-        return labels, []
-    lost = max(0.0, float(volumes.sum() - volumes[order].sum()))
-    return labels, [
-        f"{left_out} speck{'s' * (left_out > 1)} of the mask left out, {lost / 1000:.3f} ml in all: each is smaller "
-        f"than {SMALLEST:g} mm3 or beyond the {MOST_LESIONS} largest"
-    ]
+    for box, found in pieces:
+        labels[box] = numbers[found]
+        let_go(labels)
+    notes, left_out = [], pieces.count - len(order)
+    if left_out:
+        lost = max(0.0, float(volumes.sum() - volumes[order].sum()))
+        notes.append(
+            f"{left_out} speck{'s' * (left_out > 1)} of the mask left out, {lost / 1000:.3f} ml in all: each is "
+            f"smaller than {SMALLEST:g} mm3 or beyond the {MOST_LESIONS} largest"
+        )
+    return labels, len(order), notes
 
 
 def _sums(
-    pieces: Int[np.ndarray, "s h w"], count: int, voxels: Float[np.ndarray, " s"], heights: Float[np.ndarray, " s"]
+    pieces: Pieces, voxels: Float[np.ndarray, " s"], heights: Float[np.ndarray, " s"]
 ) -> Float[np.ndarray, "5 n"]:
     """Of each piece, and of 0 what no piece holds: voxels, mm3, and sums of heights, rows and columns."""
-    sums = np.zeros((5, count + 1))
-    for part in _parts(pieces.shape):
-        slices, rows, columns = np.nonzero(pieces[part])
-        which = pieces[part][slices, rows, columns]
-        summed = (None, voxels[part][slices], heights[part][slices], rows, columns)
-        sums += [np.bincount(which, values, count + 1) for values in summed]
+    sums = np.zeros((5, pieces.count + 1))
+    for box, numbers in pieces:
+        for part in parts(numbers.shape):
+            found = np.nonzero(numbers[part])
+            which = numbers[part][found]
+            slices, rows, columns = (index + side.start for index, side in zip(found, box, strict=True))
+            slices += part.start
+            summed = (None, voxels[slices], heights[slices], rows, columns)
+            sums += [np.bincount(which, values, pieces.count + 1) for values in summed]
     return sums
 
 
-def _parts(shape: tuple[int, ...]) -> list[slice]:
-    """Slices by the megavoxel: what is looked at together, so that no list of voxels grows with the lesion."""
-    step = max(1, _PART // math.prod(shape[1:]))
-    return [slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
+def _boxes(labels: UInt16[np.ndarray, "s h w"]) -> list[Box]:
+    """The box of every number, from 1 on."""
+    found: dict[int, Box] = {}
+    for part in parts(labels.shape):
+        for number, box in enumerate(ndimage.find_objects(labels[part]), start=1):
+            if box is not None:
+                here = (slice(part.start + box[0].start, part.start + box[0].stop), *box[1:])
+                found[number] = _around(found.get(number, here), here)
+        let_go(labels)
+    return [found[number] for number in sorted(found)]
+
+
+def _around(one: Box, other: Box) -> Box:
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,25 +136,24 @@ class _Measure:
     lung_map: LungMap
     frame: Frame
 
-    def lesion(
-        self, number: int, region: Bool[np.ndarray, "s h w"], box: tuple[slice, ...]
-    ) -> tuple[Lesion, dict[int, Int[np.ndarray, " s"]]]:
+    def lesion(self, number: int, region: Region) -> tuple[Lesion, dict[int, Int[np.ndarray, " s"]]]:
         """One lesion, and its pixels on each slice by the label of the lungs."""
-        corner = (box[0].start, box[1].start, box[2].start)
+        box, corner = region.box, region.corner
         voxels, heights = self.volume.voxel_volumes[box[0]], self.frame.heights[box[0]]
         hounsfield, labels = self.volume.hounsfield[box], self.lungs.labels[box]
-        by_lung = {label: np.zeros(len(region), np.int64) for label in (0, *LABELS.values())}
-        counts, dense, sums = np.zeros(len(region), np.int64), 0.0, np.zeros(4)  # of heights, rows, columns, HU
-        for part in _parts(region.shape):
-            slices, rows, columns = np.nonzero(region[part])
+        by_lung = {label: np.zeros(len(voxels), np.int64) for label in (0, *LABELS.values())}
+        counts, dense, sums = np.zeros(len(voxels), np.int64), 0.0, np.zeros(4)  # of heights, rows, columns, HU
+        for part, there in region:
+            slices, rows, columns = np.nonzero(there)
             weights = voxels[part][slices]
-            values = hounsfield[part][region[part]].astype(np.float64)
+            values = hounsfield[part][there].astype(np.float64)
             dense += weights[values >= CONSOLIDATED_FROM].sum()
             sums += [weights @ one for one in (heights[part][slices], rows + corner[1], columns + corner[2], values)]
-            lungs = labels[part][region[part]]
+            lungs = labels[part][there]
             for label, pixels in by_lung.items():
                 pixels[part] = np.bincount(slices[lungs == label], minlength=len(pixels[part]))
             counts[part] = np.bincount(slices, minlength=len(counts[part]))
+            let_go(hounsfield, labels)
         total = float(counts @ voxels)
         centre, consolidated = sums[:3] / total, float(dense / total)
         side = self._side({label: float(pixels @ voxels) for label, pixels in by_lung.items()}, centre)
@@ -154,7 +161,7 @@ class _Measure:
         lesion = Lesion(
             number=number,
             volume_ml=total / 1000,
-            largest_diameter_mm=largest_diameter(region, corner, self.frame),
+            largest_diameter_mm=largest_diameter(region, self.frame),
             mean_hu=float(sums[3] / total),
             consolidated_share=consolidated,
             kind=_kind(consolidated),
@@ -184,9 +191,10 @@ def _activation_shares(
 ) -> Float[np.ndarray, " n"]:
     """Of each lesion the share of pixels with a positive activation, slice by slice."""
     pixels, positive = np.zeros(count + 1), np.zeros(count + 1)
-    for index in np.flatnonzero(labels.any(axis=(1, 2))):
-        there = labels[index] > 0
-        numbers = labels[index][there]
-        pixels += np.bincount(numbers, minlength=count + 1)
-        positive += np.bincount(numbers, activation(int(index))[there] > 0, count + 1)
+    for index, plane in enumerate(planes(labels)):
+        there = plane > 0
+        if there.any():
+            numbers = plane[there]
+            pixels += np.bincount(numbers, minlength=count + 1)
+            positive += np.bincount(numbers, activation(index)[there] > 0, count + 1)
     return positive[1:] / pixels[1:]

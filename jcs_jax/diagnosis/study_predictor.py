@@ -29,6 +29,7 @@ from jcs_jax.diagnosis.result import (
     StudyMaps,
 )
 from jcs_jax.errors import InputError
+from jcs_jax.memory import let_go, paged_zeros, planes
 from jcs_jax.preprocessing import Preprocessing
 from jcs_jax.study.lungs import Lungs, find_lungs
 from jcs_jax.study.volume import Volume
@@ -90,7 +91,7 @@ class StudyPredictor:
     def diagnose(
         self, volume: Volume, case: str, *, notes: tuple[str, ...] = (), track: Track = iter
     ) -> tuple[Diagnosis, StudyMaps]:
-        """Diagnoses one volume; beside it, memory holds two batches and the mask.
+        """Diagnoses one volume; beside it, memory holds two batches and, unless they are paged, the maps.
 
         Args:
           volume: of the chest.
@@ -117,8 +118,9 @@ class StudyPredictor:
                 near, left_out = keep_near_lungs(slices.mask, volume, lungs)
                 report, labels = measure_lesions(near, volume, lungs, activation)
                 report = dataclasses.replace(report, notes=(*report.notes, *left_out))
-                if slices.mask.any():  # an empty mask takes no memory until it is written to
-                    np.greater(labels, 0, out=slices.mask)  # without what was left out of the report
+                for index in np.flatnonzero(slices.segmented):  # the rest is empty, and takes no memory yet
+                    np.greater(labels[index], 0, out=slices.mask[index])  # without what was left out of the report
+                    let_go(slices.mask, labels)
             lung_bearing = _lung_bearing(lungs, geometry.pixel_area)
             findings = self._findings(volume, lung_bearing, slices, geometry)
         decision, told = self._decide(volume, lung_bearing, slices)
@@ -146,7 +148,7 @@ class StudyPredictor:
         """Both stages, batch by batch; positive slices wait until they fill one."""
         first, second = self._screening, self._predictor
         shape = volume.hounsfield.shape
-        mask = np.zeros(shape, bool) if second.stages.segments else None
+        mask = paged_zeros(shape, bool) if second.stages.segments else None
         segmented = np.zeros(shape[0], bool)
         waiting: list[tuple[int, Mapping[str, Any]]] = []
         answers: list[Screening] = []
@@ -191,6 +193,7 @@ class StudyPredictor:
             own = preset.preprocessing.to_source(probability, mask.shape[1:])
             mask[index] = own >= preset.mask_threshold
             segmented[index] = True
+        let_go(mask, volume.hounsfield)
 
     def _full_activation(self, slices: _Slices, volume: Volume) -> Callable[[int], Float[np.ndarray, "h w"]]:
         """The activation map of one slice at its own size."""
@@ -231,6 +234,7 @@ class StudyPredictor:
                     lesion_area_mm2=None if mask is None else float(mask.sum() * geometry.pixel_area),
                 )
             )
+            let_go(slices.mask)
         return tuple(found)
 
     def _decide(
@@ -276,6 +280,7 @@ def _batches(volume: Volume, predictor: Predictor) -> Iterator[tuple[int, list[F
         batch = range(start, min(start + predictor.batch_size, count))
         screened = batch if predictor.stages.classifies else ()
         yield len(batch), [_input(volume, index, predictor.preset.preprocessing) for index in screened]
+        let_go(volume.hounsfield)
 
 
 def _input(volume: Volume, index: int, preprocessing: Preprocessing) -> Float[np.ndarray, "h w 3"]:
@@ -283,4 +288,4 @@ def _input(volume: Volume, index: int, preprocessing: Preprocessing) -> Float[np
 
 
 def _lung_bearing(lungs: Lungs, pixel_area: float) -> Bool[np.ndarray, " s"]:
-    return np.array([np.count_nonzero(plane) for plane in lungs.labels]) * pixel_area >= LEAST_LUNG_AREA
+    return np.array([np.count_nonzero(plane) for plane in planes(lungs.labels)]) * pixel_area >= LEAST_LUNG_AREA

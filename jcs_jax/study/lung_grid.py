@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
+from jcs_jax.memory import paged_zeros, planes
 from jcs_jax.study.volume import Volume
 
 COARSE = 2.0  # mm between coarse voxels; finer ones are averaged, wider ones stay as they are
@@ -46,7 +47,7 @@ def coarse_grid(volume: Volume) -> Grid:
         for side, spacing in zip((height, width), volume.pixel_spacing, strict=True)
     )
     total = np.zeros((levels[-1] + 1, rows, columns), np.float32)
-    for level, plane in zip(levels, volume.hounsfield, strict=True):
+    for level, plane in zip(levels, planes(volume.hounsfield), strict=True):
         total[level] += cv2.resize(plane.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
     counts = np.bincount(levels, minlength=len(total))
     total /= np.maximum(counts, 1)[:, None, None]
@@ -77,14 +78,14 @@ def bring_back(
     nearest = ndimage.distance_transform_edt(sides[box] == 0, grid.spacing, return_distances=False, return_indices=True)
     everywhere = np.zeros_like(sides)
     everywhere[box] = sides[box][tuple(nearest)]
-    labels = np.zeros(volume.hounsfield.shape, np.uint8)
-    for index, level in enumerate(grid.levels):
+    labels = paged_zeros(volume.hounsfield.shape, np.uint8)
+    for level, values, plane in zip(grid.levels, planes(volume.hounsfield), planes(labels), strict=True):
         if not around[level].any():
             continue
-        rim = (volume.hounsfield[index] < LUNG_BELOW) & _enlarge(around[level], labels.shape)
+        rim = (values < LUNG_BELOW) & _enlarge(around[level], labels.shape)
         closed = _enlarge(core[level] | opaque[level], labels.shape) | rim
         filled = _fill_small_holes(closed)
-        labels[index] = np.where(filled, _nearest(everywhere[level], labels.shape), 0)
+        plane[...] = np.where(filled, _nearest(everywhere[level], labels.shape), 0)
     return labels
 
 

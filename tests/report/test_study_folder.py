@@ -10,7 +10,7 @@ import pytest
 from chest_study import VARIABLES, ChestNetwork, chest, chest_preset, write_chest_dicom, write_chest_nifti
 from PIL import Image
 
-from jcs_jax import read_study
+from jcs_jax import memory, read_study
 from jcs_jax.diagnosis.predictor import Predictor
 from jcs_jax.diagnosis.result import ModelCard
 from jcs_jax.diagnosis.study_predictor import StudyPredictor, source_grid
@@ -60,6 +60,28 @@ def test_what_was_asked_for_is_written_and_named_beside_the_report(formats, file
     assert _files(tmp_path) == sorted(["diagnosis.json", *files])
     assert sorted(name for name in report["files"].values() if name) == files
     assert json.loads((tmp_path / "diagnosis.json").read_text()) == json.loads(json.dumps(report))
+
+
+def test_a_study_whose_arrays_leave_memory_has_the_same_results(tmp_path, monkeypatch, predictor):
+    rescaled = {"RescaleIntercept": "-1023.5"}  # HU that are not whole numbers
+    chests = [(CHEST, {}), (HEALTHY, {}), (CHEST, rescaled)]
+    folders = [write_chest_dicom(tmp_path / str(number), one, **more) for number, (one, more) in enumerate(chests)]
+
+    def write(output: Path) -> dict[str, bytes]:
+        for source in folders:
+            folder = output / source.name
+            folder.mkdir(parents=True)
+            volume = read_study(source)
+            study = *predictor.diagnose(volume, "study"), source_grid(volume, headers=False)
+            write_study(folder, *study, formats=("html", "png", "nifti"), pseudonyms=PSEUDONYMS)
+        return {name: (output / name).read_bytes() for name in _files(output)}
+
+    wanted = write(tmp_path / "in memory")
+    monkeypatch.setattr(memory, "IN_MEMORY", 0)
+    monkeypatch.setattr(memory, "_PASSED", 0)
+    got = write(tmp_path / "paged")
+    assert list(got) == list(wanted)
+    assert [name for name in got if got[name] != wanted[name]] == []
 
 
 def test_pictures_show_the_positive_slices(tmp_path, study):

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from jcs_jax.errors import InputError
+from jcs_jax.memory import let_go, paged_copy, paged_zeros
 from jcs_jax.study.dicom.files import StudyFile, study_files
 from jcs_jax.study.dicom.headers import FileHeader, SliceHeader, read_dataset, read_header
 from jcs_jax.study.dicom.pixels import read_hounsfield
@@ -19,6 +20,7 @@ from jcs_jax.study.dicom.stack import stack
 from jcs_jax.study.hounsfield import check_hounsfield
 from jcs_jax.study.volume import LEAST_SIDE, MOST_VOXELS, DicomHeaders, Orientation, Volume, clip_hounsfield
 
+_AT_ONCE = 16  # slices that are in memory while a study is read
 _LOOKED_AT = 32  # slices that show whether values are HU
 _LOSSY = "the pictures were compressed with loss; faint opacities may be lost or made up"
 _PHASE_UNKNOWN = "the files do not say whether contrast medium was given"
@@ -53,7 +55,7 @@ def read_dicom(source: Path, *, series_uid: str = "") -> Volume:
     values = _read_pixels(stacked.slices, source)
     orientation = Orientation.nearest(stacked.affine)
     return Volume(
-        np.ascontiguousarray(orientation.apply(values)),
+        paged_copy(orientation.apply(values)),
         orientation.apply_affine(stacked.affine, values.shape),
         stacked.heights,
         orientation,
@@ -64,13 +66,15 @@ def read_dicom(source: Path, *, series_uid: str = "") -> Volume:
 
 def _read_pixels(slices: tuple[SliceHeader, ...], source: Path) -> Shaped[np.ndarray, "s h w"]:
     """HU of all slices, clipped; some are looked at before."""
-    values, looked_at = np.empty((len(slices), *slices[0].size), np.int16), []
+    values, looked_at = paged_zeros((len(slices), *slices[0].size), np.int16), []
     every = -(-len(slices) // _LOOKED_AT)
     for index, plane in enumerate(read_hounsfield(slices)):
         clipped = clip_hounsfield(plane)
         if clipped.dtype != values.dtype:  # not whole numbers: so are all from here on
-            values = values.astype(np.promote_types(clipped.dtype, values.dtype), copy=False)
+            values = paged_copy(values, np.promote_types(clipped.dtype, values.dtype))
         values[index] = clipped
+        if index % _AT_ONCE == 0:
+            let_go(values)
         if index % every == 0:
             looked_at.append(plane)
     check_hounsfield(np.stack(looked_at), str(source))
