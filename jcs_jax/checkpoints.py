@@ -24,6 +24,7 @@ from jcs_jax.array_file import read_arrays
 from jcs_jax.described_folder import check_files, read_description, write_folder
 from jcs_jax.errors import InputError
 from jcs_jax.models.presets import Preset, build
+from jcs_jax.remembered import remembered
 from jcs_jax.shipped import DESCRIPTION, resolve_model, shipped_models
 
 FORMAT = "jcs-model/1"
@@ -200,13 +201,21 @@ def _checkpointer() -> ocp.StandardCheckpointer:
 
 def _network(folder: Path, preset: Preset) -> tuple[nn.Module, Any]:
     """The preset's module and the shapes of its variables."""
-    images = jnp.zeros((1, 32, 32, 3))
     try:
         model = build(preset)
-        return model, jax.eval_shape(lambda: model.init(jax.random.key(0), images))
+        shapes = json.loads(remembered(model, "shapes", lambda: _shapes(model)))
     except (ValueError, TypeError, AttributeError) as error:  # options are plain values out of a file
         file = folder / DESCRIPTION
         raise InputError(f"{file}: describes no network of this version ({error}); convert or train again") from error
+    leaves = {name: jax.ShapeDtypeStruct(tuple(shape), dtype) for name, (shape, dtype) in shapes.items()}
+    return model, flax.traverse_util.unflatten_dict(leaves, sep="/")
+
+
+def _shapes(model: nn.Module) -> bytes:
+    """Of all variables, by name, with their types: JSON."""
+    images = jnp.zeros((1, 32, 32, 3))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), images))
+    return json.dumps({name: (leaf.shape, str(leaf.dtype)) for name, leaf in flatten(variables).items()}).encode()
 
 
 def _check_files(folder: Path, digests: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export as jax_export
 from jaxtyping import Array, Float
 from scipy.special import expit
 
@@ -20,6 +21,7 @@ from jcs_jax.models.ensemble import Ensemble
 from jcs_jax.models.joint import JointNetwork
 from jcs_jax.models.output import class_head_kernel, lesion_probability
 from jcs_jax.models.presets import Preset
+from jcs_jax.remembered import RememberedProgram
 
 
 class Screening(NamedTuple):
@@ -38,6 +40,9 @@ class Screening(NamedTuple):
     activation: Array | np.ndarray
     features: Array | np.ndarray
     trunk: Mapping[str, Array | np.ndarray]
+
+
+jax_export.register_namedtuple_serialization(Screening, serialized_name="jcs_jax.Screening")
 
 
 class Programs(Protocol):
@@ -140,7 +145,8 @@ class JaxPrograms:
                 functools.partial(network.segment, variables), images, trunk, flip=flip, xp=jnp
             )
 
-        self._screen, self._segment = jax.jit(screen), jax.jit(segment)
+        self._screen = RememberedProgram(screen, model, f"screen, flip {flip}")
+        self._segment = RememberedProgram(segment, model, f"segment, flip {flip}")
 
     def screen(self, images: Float[np.ndarray, "n h w 3"]) -> Screening:
         """As `Programs.screen`; what it returns stays on the device."""
