@@ -17,7 +17,7 @@ from jcs_jax.engines.names import ENGINES, PRECISIONS
 from jcs_jax.models.compilation import convolutions_for, halves_pay, run_together
 from jcs_jax.models.folding import fold_norms
 from jcs_jax.models.output import ModelOutput, infection_probability, lesion_probability
-from jcs_jax.models.presets import Preset, build, get_preset
+from jcs_jax.models.presets import Preset, build, get_preset, with_transformed_kernels
 from jcs_jax.training.objective import Objective
 from jcs_jax.training.optimizers import reference_optimizer, reference_schedule
 from jcs_jax.training.state import NEVER, TrainState, create_state
@@ -157,6 +157,7 @@ def random_network(work: Workload) -> tuple[nn.Module, Any, Preset]:
 
 def _inference(work: Workload) -> Compiled:
     model, variables, _ = random_network(work)
+    variables = jax.device_put(with_transformed_kernels(model, variables))
     images = random_batch(work.batch, work.side)["image"]
     plain, _, _ = random_network(_counted(work))
     flops = _flops(jax.jit(functools.partial(_answers, plain)).lower(variables, images))

@@ -20,7 +20,7 @@ from jcs_jax.models.compilation import halves_pay, run_together
 from jcs_jax.models.ensemble import Ensemble
 from jcs_jax.models.joint import JointNetwork
 from jcs_jax.models.output import class_head_kernel, lesion_probability
-from jcs_jax.models.presets import Preset
+from jcs_jax.models.presets import Preset, with_transformed_kernels
 from jcs_jax.remembered import RememberedProgram
 
 
@@ -135,7 +135,7 @@ class JaxPrograms:
         network = Network.of(model, variables, preset)
         self.few_shapes = True
         self.classifies, self.segments = network.classifies, network.segments
-        self._variables = jax.device_put(variables)
+        self._variables = jax.device_put(with_transformed_kernels(model, variables))
 
         def screen(variables: Any, images: Any) -> Screening:
             return averaged_screening(functools.partial(network.screen, variables), images, flip=flip, xp=jnp)

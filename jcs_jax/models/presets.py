@@ -18,6 +18,7 @@ from jcs_jax.models.res2net_segmenter import Res2NetSegmenter
 from jcs_jax.models.segmenter import Segmenter
 from jcs_jax.models.sizes import SHIPPED, SMALL, TINY, Options
 from jcs_jax.models.unet import UNet
+from jcs_jax.nn.convolution import transformed_kernels
 from jcs_jax.nn.layers import Convolutions, Style
 from jcs_jax.preprocessing import Preprocessing
 
@@ -197,6 +198,19 @@ def with_convolutions(model: nn.Module, convolutions: Convolutions) -> nn.Module
         return model.clone(member=with_convolutions(model.member, convolutions))
     style = getattr(model, "style", None)
     return model.clone(style=dataclasses.replace(style, convolutions=convolutions)) if style else model
+
+
+def with_transformed_kernels(model: nn.Module, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Variables to infer with, kernels transformed once where the forms for CPUs want them so.
+
+    Args:
+      model: a network; unless its convolutions have those forms, nothing is added.
+      variables: of the network.
+    """
+    style = getattr(model, "style", None)
+    if style is None or style.convolutions != "cpu":
+        return variables
+    return {**variables, **transformed_kernels(variables["params"])}
 
 
 def create_model(name: str, **overrides: Any) -> nn.Module:

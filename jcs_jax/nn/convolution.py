@@ -11,18 +11,45 @@ The results differ from XLA's by rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from jcs_jax.nn.winograd import KERNEL, winograd_convolution
+from jcs_jax.nn.winograd import KERNEL, transformed_kernel, winograd_convolution
 
 # Where Winograd's form pays: channels of input and output; pixels of an image, which share the transformed kernel. The
 # batch doesn't decide, so that an image's answer doesn't depend on those beside it.
 FEWEST_CHANNELS, FEWEST_PIXELS = 24, 1024
+# The same where kernels are transformed before: from fewer pixels on, while they are small enough to keep.
+FEWEST_PIXELS_OF_TRANSFORMED, MOST_TRANSFORMED = 196, 2**20
+TRANSFORMED = "transformed"  # collection of variables
+
+
+def transformed_kernels(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Kernels of Winograd's form as a collection of variables, for inference with small maps on a CPU.
+
+    Args:
+      params: a network's, in float32.
+
+    Returns:
+      {"transformed": {...}} with a kernel (36, C, D) for every suitable one; empty without any.
+    """
+    found = {
+        path: transformed_kernel(np.asarray(leaf))
+        for path, leaf in flax.traverse_util.flatten_dict(params).items()
+        if path[-1] == "kernel" and _keeps(leaf)
+    }
+    return {TRANSFORMED: flax.traverse_util.unflatten_dict(found)} if found else {}
+
+
+def _keeps(kernel: Array) -> bool:
+    suits = kernel.ndim == 4 and kernel.shape[:2] == (KERNEL, KERNEL) and kernel.dtype == np.float32
+    return suits and min(kernel.shape[2:]) >= FEWEST_CHANNELS and kernel.size * 4 <= MOST_TRANSFORMED
 
 
 def cpu_convolution(

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jcs_jax.nn.convolution import cpu_convolution
+from jcs_jax.nn.convolution import FEWEST_PIXELS_OF_TRANSFORMED, TRANSFORMED, cpu_convolution
+from jcs_jax.nn.winograd import KERNEL, convolution_of_transformed
 
 NormKind = Literal["none", "frozen", "fixed_statistics", "batch", "group"]
 Convolutions = Literal["xla", "cpu"]
@@ -142,6 +143,9 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        if self._has_transformed(x):
+            y = convolution_of_transformed(x, self.get_variable(TRANSFORMED, "kernel"))
+            return y + self.param("bias", nn.initializers.zeros_init(), (self.features,)) if self.use_bias else y
         padding = self.dilation * (self.kernel // 2)
         conv = nn.Conv(
             self.features,
@@ -156,6 +160,13 @@ class Conv(nn.Module):
         )
         nn.share_scope(self, conv)
         return conv(x)
+
+    def _has_transformed(self, x: Float[Array, "n h w c"]) -> bool:
+        """Whether this layer is given its kernel in Winograd's form, and it pays for these maps."""
+        plain = self.kernel == KERNEL and self.stride == self.dilation == 1
+        single = x.dtype == jnp.float32 and self.style.dtype in (None, jnp.float32)
+        large = math.prod(x.shape[1:3]) >= FEWEST_PIXELS_OF_TRANSFORMED
+        return plain and single and large and self.has_variable(TRANSFORMED, "kernel")
 
 
 class ConvNormAct(nn.Module):

@@ -15,6 +15,7 @@ Barabasz et al., Error analysis and improving the accuracy of Winograd convoluti
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)  # and infinity; exact in float32, and 
 # that it is read less often.
 BLOCK_TILES, BLOCK_TILES_OF_A_LARGE_KERNEL, CACHED_KERNEL = 128, 256, 2**20
 _BATCHED = ((0,), (0,))
+ArrayT = TypeVar("ArrayT", Array, np.ndarray)
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -53,6 +55,12 @@ INPUT_TRANSFORM, KERNEL_TRANSFORM, OUTPUT_TRANSFORM = _matrices()
 _BOTH_AXES = np.einsum("ra,cb->crab", KERNEL_TRANSFORM, KERNEL_TRANSFORM).reshape(SIDE**2, KERNEL**2)
 
 
+def transformed_kernel(kernel: Float[ArrayT, "3 3 c d"]) -> Float[ArrayT, "36 c d"]:
+    """A kernel, NumPy's or JAX's, as tiles are multiplied with it."""
+    values = _BOTH_AXES.astype(kernel.dtype) @ kernel.reshape(KERNEL**2, -1)
+    return values.reshape(SIDE**2, *kernel.shape[2:])
+
+
 @jax.custom_vjp
 def winograd_convolution(x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c d"]) -> Float[Array, "n h w d"]:
     """The convolution with stride 1 and a border of one zero, of float32 or wider.
@@ -63,7 +71,11 @@ def winograd_convolution(x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c
 
 
 def _convolved(x: Array, kernel: Array) -> Array:
-    weights = _transformed_kernel(kernel)
+    return convolution_of_transformed(x, transformed_kernel(kernel))
+
+
+def convolution_of_transformed(x: Float[Array, "n h w c"], weights: Float[Array, "36 c d"]) -> Float[Array, "n h w d"]:
+    """`winograd_convolution` by the answer of `transformed_kernel`, which need not be computed again for each batch."""
     blocks = _Blocks(x.shape, weights.size)
     padded = blocks.padded_input(x)
 
@@ -82,7 +94,7 @@ def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 def _backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     # Tied to the gradient, or the compiler would keep the whole network's transformed kernels from the forward pass.
     (x, kernel), gradient = jax.lax.optimization_barrier((kept, gradient))
-    weights = _transformed_kernel(kernel)
+    weights = transformed_kernel(kernel)
     blocks = _Blocks(x.shape, weights.size)
     padded, padded_gradient = blocks.padded_input(x), blocks.padded_output(gradient)
 
@@ -177,11 +189,6 @@ def _weighted(factors: Iterable[float], parts: Sequence[Array]) -> Array:
         part if factor == 1 else float(factor) * part for factor, part in zip(factors, parts, strict=True) if factor
     ]
     return sum(terms[1:], terms[0])
-
-
-def _transformed_kernel(kernel: Float[Array, "3 3 c d"]) -> Float[Array, "36 c d"]:
-    matrix = jnp.asarray(_BOTH_AXES, kernel.dtype)
-    return (matrix @ kernel.reshape(KERNEL**2, -1)).reshape(SIDE**2, *kernel.shape[2:])
 
 
 def _every(parts: Array, axis: int, first: int, count: int) -> Array:

@@ -105,8 +105,8 @@ def test_few_shapes_are_compiled():
     with jax.log_compiles(False):
         for count in (4, 4, 3, 7, 1):
             predictor.predict([slice_of(square())] * count)
-    assert predictor.stages._programs._screen._cache_size() == 2  # 4 (also for 3) and 1
-    assert predictor.stages._programs._segment._cache_size() == 2
+    assert predictor.stages._programs._screen._traced._cache_size() == 2  # 4 (also for 3) and 1
+    assert predictor.stages._programs._segment._traced._cache_size() == 2
 
 
 def test_stream_reads_no_further_ahead_than_a_batch():

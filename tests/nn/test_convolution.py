@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcs_jax.nn.convolution import FEWEST_CHANNELS, FEWEST_PIXELS, cpu_convolution
+from jcs_jax.models.presets import build, get_preset, with_transformed_kernels
+from jcs_jax.nn.convolution import (
+    FEWEST_CHANNELS,
+    FEWEST_PIXELS,
+    FEWEST_PIXELS_OF_TRANSFORMED,
+    MOST_TRANSFORMED,
+    TRANSFORMED,
+    cpu_convolution,
+    transformed_kernels,
+)
 from jcs_jax.nn.layers import Conv, Style
 from jcs_jax.nn.winograd import winograd_convolution
 
@@ -159,3 +168,64 @@ def test_the_layer_takes_what_its_style_says(kernel):
 def test_a_form_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"^convolutions are xla or cpu, not 'tpu'$"):
         Style(convolutions="tpu")
+
+
+def _layer(x, *, given=True, **options):
+    """A convolution's values and how many XLA does, with a transformed kernel beside its parameters or without."""
+    conv = Conv(FEWEST_CHANNELS, **options)
+    params = conv.init(jax.random.key(0), x)["params"]
+    params = {name: leaf + 0.1 if name == "bias" else leaf for name, leaf in params.items()}
+    variables = {"params": params, **(transformed_kernels(params) if given else {})}
+    return conv.apply(variables, x), _convolutions(conv.apply, variables, x)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_transformed_kernel_gives_the_same(use_bias):
+    x = _arrays((2, 14, 17, FEWEST_CHANNELS), 1, dtype=np.float32)[0]
+    got, convolutions = _layer(x, use_bias=use_bias)
+    wanted, plain = _layer(x, use_bias=use_bias, given=False)
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    assert (convolutions, plain) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("side", "options"),
+    [
+        (int(FEWEST_PIXELS_OF_TRANSFORMED**0.5) - 1, {}),
+        (16, {"stride": 2}),
+        (16, {"dilation": 2}),
+        (16, {"kernel": 5}),
+        (16, {"style": Style(dtype=jnp.bfloat16)}),
+    ],
+)
+def test_other_convolutions_leave_a_transformed_kernel_alone(side, options):
+    x = _arrays((1, side, side, FEWEST_CHANNELS), 1, dtype=np.float32)[0]
+    got, convolutions = _layer(x, **options)
+    np.testing.assert_array_equal(got, _layer(x, given=False, **options)[0])
+    assert convolutions == 1
+
+
+def test_only_kernels_that_suit_are_transformed():
+    def named(*shape, dtype=np.float32):
+        return {"kernel": np.ones(shape, dtype), "bias": np.ones(shape[-1:], dtype)}
+
+    most = int((MOST_TRANSFORMED / 36) ** 0.5)
+    params = {
+        "taken": named(3, 3, most, most),
+        "large": named(3, 3, most + 1, most + 1),
+        "narrow": named(3, 3, FEWEST_CHANNELS - 1, 64),
+        "pixel": named(1, 1, 64, 64),
+        "several": named(2, 3, 3, 64, 64),
+        "half": named(3, 3, 64, 64, dtype=np.float16),
+    }
+    assert list(transformed_kernels(params)[TRANSFORMED]) == ["taken"]
+    assert transformed_kernels({"large": params["large"]}) == {}
+
+
+def test_networks_with_the_forms_for_cpus_are_given_transformed_kernels():
+    variables = {"params": {"conv": {"kernel": np.ones((3, 3, 64, 64), np.float32)}}}
+    networks = [build(get_preset("classifier_tiny"), convolutions=form) for form in ("xla", "cpu")]
+    assert [set(with_transformed_kernels(one, variables)) for one in networks] == [
+        {"params"},
+        {"params", TRANSFORMED},
+    ]
