@@ -7,6 +7,7 @@ import ctypes
 import math
 import mmap
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from jaxtyping import Shaped
 
 IN_MEMORY = 2**25  # bytes up to which an array needs no file
 _PASSED = 2**23  # bytes looked at before they are let go
+_SPARED = 4  # times the size of an array must be free on the disk
 
 
 class _Pages(mmap.mmap):
@@ -25,7 +27,8 @@ def paged_zeros(shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarra
     """An array whose pages `let_go` can take out of memory without losing them.
 
     They are those of a temporary file (in $TMPDIR) that has no name, so nobody else can open it and nothing is left of
-    it. Small arrays have none, nor has any where that folder has no room or the system no such pages (all but Linux).
+    it. Small arrays have none, nor has any where that folder has hardly room or the system no such pages, as all but
+    Linux.
 
     Args:
       shape: of it.
@@ -37,8 +40,9 @@ def paged_zeros(shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarra
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size > IN_MEMORY and hasattr(os, "posix_fallocate") and hasattr(mmap, "MADV_DONTNEED"):
         with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # or a full disk would end the process later
-            return np.frombuffer(_Pages(file.fileno(), size), dtype).reshape(shape)
+            if shutil.disk_usage(tempfile.gettempdir()).free > _SPARED * size:
+                os.posix_fallocate(file.fileno(), 0, size)  # or a full disk would end the process later
+                return np.frombuffer(_Pages(file.fileno(), size), dtype).reshape(shape)
     return np.zeros(shape, dtype)
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+import shutil
 import tempfile
 import types
 from pathlib import Path
@@ -79,6 +80,13 @@ def test_without_room_for_a_file_the_array_is_in_memory(_all_paged, monkeypatch)
     assert array.base is None
     let_go(array, None)
     np.testing.assert_array_equal(array, np.zeros((3, 4), np.float32))
+
+
+def test_the_last_room_of_a_disk_is_left_to_others(_all_paged, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=4 * 48))
+    assert paged_zeros((3, 4), np.float32).base is None
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=4 * 48 + 1))
+    assert hasattr(os, "posix_fallocate") is (paged_zeros((3, 4), np.float32).base is not None)
 
 
 def test_small_arrays_are_in_memory():
