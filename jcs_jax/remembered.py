@@ -76,7 +76,7 @@ class RememberedProgram:
             return self._traced
         try:
             data = remembered(self._model, told, lambda: bytes(jax_export.export(self._traced)(*shapes).serialize()))
-        except ValueError:  # holds an operation whose form JAX doesn't promise to keep
+        except (ImportError, ValueError):  # without flatbuffers, or of a form that JAX doesn't promise to keep
             return self._traced
         return jax.jit(jax_export.deserialize(bytearray(data)).call)
 

@@ -61,6 +61,11 @@ def test_the_wheels_top_level_names_are_the_two_packages(contents):
     assert len(top) == 3
 
 
+def test_what_jax_needs_to_write_programs_is_declared():
+    declared = {re.split(r"[^\w-]", one)[0] for one in PROJECT["project"]["dependencies"]}
+    assert "flatbuffers" in declared
+
+
 @pytest.mark.parametrize("name", ["jcs_jax/py.typed", "jcs_jax/report/diagnosis.schema.json"])
 def test_the_wheel_holds_the_librarys_data_files(contents, name):
     assert name in contents

@@ -97,9 +97,10 @@ def test_the_oldest_files_go(folder, monkeypatch):
     assert _traced(told="4") == 0
 
 
-def test_what_cannot_be_exported_runs_as_it_is(folder, monkeypatch):
+@pytest.mark.parametrize("reason", [ValueError("not promised"), ImportError("Please install 'flatbuffers'")])
+def test_what_cannot_be_exported_runs_as_it_is(folder, monkeypatch, reason):
     def refuse(*_):
-        raise ValueError("not promised")
+        raise reason
 
     monkeypatch.setattr(remembered.jax_export, "export", refuse)
     assert _traced() == 1
