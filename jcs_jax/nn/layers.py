@@ -163,7 +163,7 @@ class Conv(nn.Module):
 
     def _has_transformed(self, x: Float[Array, "n h w c"]) -> bool:
         """Whether this layer is given its kernel in Winograd's form, and it pays for these maps."""
-        plain = self.kernel == KERNEL and self.stride == self.dilation == 1
+        plain = self.kernel == KERNEL and self.stride == self.dilation == 1 and self.style.convolutions == "cpu"
         single = x.dtype == jnp.float32 and self.style.dtype in (None, jnp.float32)
         large = math.prod(x.shape[1:3]) >= FEWEST_PIXELS_OF_TRANSFORMED
         return plain and single and large and self.has_variable(TRANSFORMED, "kernel")

@@ -20,6 +20,7 @@ from jcs_jax.nn.winograd import winograd_convolution
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 SIDE = int(FEWEST_PIXELS**0.5)
+CPU = Style(convolutions="cpu")
 
 
 def _xla(x, kernel, dilation=1, stride=1):
@@ -172,7 +173,7 @@ def test_a_form_that_is_not_there_is_refused():
 
 def _layer(x, *, given=True, **options):
     """A convolution's values and how many XLA does, with a transformed kernel beside its parameters or without."""
-    conv = Conv(FEWEST_CHANNELS, **options)
+    conv = Conv(FEWEST_CHANNELS, **{"style": CPU, **options})
     params = conv.init(jax.random.key(0), x)["params"]
     params = {name: leaf + 0.1 if name == "bias" else leaf for name, leaf in params.items()}
     variables = {"params": params, **(transformed_kernels(params) if given else {})}
@@ -195,7 +196,8 @@ def test_a_transformed_kernel_gives_the_same(use_bias):
         (16, {"stride": 2}),
         (16, {"dilation": 2}),
         (16, {"kernel": 5}),
-        (16, {"style": Style(dtype=jnp.bfloat16)}),
+        (16, {"style": Style(convolutions="cpu", dtype=jnp.bfloat16)}),
+        (16, {"style": Style()}),
     ],
 )
 def test_other_convolutions_leave_a_transformed_kernel_alone(side, options):
