@@ -23,7 +23,7 @@ from jcs_jax.files import write_atomically
 
 MOST_FILES = 200  # those that were made last
 _DIGEST = 32  # bytes of SHA-256 at a file's end
-_CODE = ("nn", "models", "diagnosis/programs.py", "explain.py", "remembered.py")
+_CODE = ("nn", "models", "checkpoints.py", "diagnosis/programs.py", "explain.py", "remembered.py")
 
 
 def remembered(model: nn.Module, told: str, make: Callable[[], bytes]) -> bytes:
@@ -59,19 +59,20 @@ class RememberedProgram:
 
     def __init__(self, function: Callable[..., Any], model: nn.Module, told: str):
         self._traced, self._model, self._told = jax.jit(function), model, told
-        self._programs: dict[str, Callable[..., Any]] = {}
+        self._programs: dict[Any, Callable[..., Any]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, *arguments: Any) -> Any:
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
-        key = str(shapes)
+        leaves, tree = jax.tree.flatten(arguments)
+        key = (tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
         with self._lock:
             if key not in self._programs:
-                self._programs[key] = self._program(shapes, key)
+                self._programs[key] = self._program(arguments)
         return self._programs[key](*arguments)
 
-    def _program(self, shapes: Any, key: str) -> Callable[..., Any]:
-        told = f"{self._told} of {key} on {jax.default_backend()}"
+    def _program(self, arguments: Any) -> Callable[..., Any]:
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
+        told = f"{self._told} of {shapes} on {jax.default_backend()}"
         if _file(self._model, told) is None:
             return self._traced
         try:

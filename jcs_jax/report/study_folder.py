@@ -14,7 +14,7 @@ from PIL import Image
 
 from jcs_jax import __version__
 from jcs_jax.diagnosis.result import Diagnosis, SourceGrid, StudyMaps
-from jcs_jax.memory import let_go
+from jcs_jax.memory import let_go, planes
 from jcs_jax.notice import TOOL
 from jcs_jax.preprocessing import display_window, resize_array
 from jcs_jax.report import json_report
@@ -33,7 +33,6 @@ from jcs_jax.report.overlay import activation_overlay, mask_overlay, mask_pictur
 FORMATS = ("json", "html", "png", "nifti", "seg", "sr", "sc")
 DICOM_FORMATS = ("seg", "sr", "sc")
 NO_DICOM_SOURCE = "SEG, SR and secondary captures belong to a DICOM series, and the source is none: they were left out"
-_AT_ONCE = 16  # slices of a paged study that are in memory for the page
 NO_LESION = "no opacity was found: there is no SEG, since viewers refuse empty ones"
 
 
@@ -155,9 +154,7 @@ class _Study:
     def viewer_slices(self) -> Iterator[ViewerSlice]:
         """For the page."""
         maps = self.maps
-        for index, values in enumerate(maps.hounsfield):
-            if index % _AT_ONCE == 0:
-                let_go(maps.hounsfield, maps.mask, maps.labels)
+        for index, values in enumerate(planes(maps.hounsfield)):
             segmented = self.diagnosis.slices[index].lesion_share is not None
             yield ViewerSlice(
                 values,
@@ -165,7 +162,7 @@ class _Study:
                 maps.labels[index] if segmented and maps.labels is not None else None,
                 None if maps.activation is None else maps.activation[index],
             )
-        let_go(maps.hounsfield, maps.mask, maps.labels)
+            let_go(maps.mask, maps.labels)
 
     def _captures(self) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
         """Overlays of the slices that are shown, with their places in the source."""

@@ -20,7 +20,6 @@ from jcs_jax.study.dicom.stack import stack
 from jcs_jax.study.hounsfield import check_hounsfield
 from jcs_jax.study.volume import LEAST_SIDE, MOST_VOXELS, DicomHeaders, Orientation, Volume, clip_hounsfield
 
-_AT_ONCE = 16  # slices that are in memory while a study is read
 _LOOKED_AT = 32  # slices that show whether values are HU
 _LOSSY = "the pictures were compressed with loss; faint opacities may be lost or made up"
 _PHASE_UNKNOWN = "the files do not say whether contrast medium was given"
@@ -73,8 +72,7 @@ def _read_pixels(slices: tuple[SliceHeader, ...], source: Path) -> Shaped[np.nda
         if clipped.dtype != values.dtype:  # not whole numbers: so are all from here on
             values = paged_copy(values, np.promote_types(clipped.dtype, values.dtype))
         values[index] = clipped
-        if index % _AT_ONCE == 0:
-            let_go(values)
+        let_go(values)
         if index % every == 0:
             looked_at.append(plane)
     check_hounsfield(np.stack(looked_at), str(source))
